@@ -220,6 +220,7 @@ class Postgres:
             "max_connections": MAX_CONNECTIONS,
             "shared_buffers": "128MB",
             "max_wal_size": "1GB",
+            "jit": "off",
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_line_prefix": "%m [%p] %u@%d ",
