@@ -27,8 +27,8 @@ PAGE = Path("docs/requirements.md")
 
 HEAD = """# Requirements and their proof
 
-Made by `make trace` from the last whole run of the suite and `tests/requirements.toml`; do not edit. Each requirement is
-in our own words; the tests under it passed and each proves it, or the part that its deviation leaves.
+Made by `make trace` from the last whole run of the suite and `tests/requirements.toml`; do not edit. Each requirement
+is in our own words; the tests under it passed, and each proves it or the part that its deviation leaves.
 
 """
 
@@ -121,7 +121,7 @@ def link(requirements: Mapping[str, Requirement], results: Sequence[Result]) -> 
     )
     if unknown:
         raise TraceFailed(
-            f"these markers name a requirement that {TABLE} does not have; correct the marker or add the requirement:\n  "
+            f"these markers name a requirement that {TABLE} does not have; correct the marker or the table:\n  "
             + "\n  ".join(dict.fromkeys(unknown))
         )
     return Trace(requirements, results)
@@ -161,9 +161,8 @@ def tests(passing: Sequence[Result]) -> list[str]:
         runs = [result for result in passing if result.test == name]
         times = f" ({len(runs)} inputs)" if len(runs) > 1 else ""
         function = name.partition("::")[2].replace("::", ".")
-        lines.append(
-            f"- [`{function}`](../{runs[0].file}#L{runs[0].line}){times}: {runs[0].summary or function.replace('_', ' ')}"
-        )
+        says = runs[0].summary or function.replace("_", " ")
+        lines.append(f"- [`{function}`](../{runs[0].file}#L{runs[0].line}){times}: {says}")
     return lines
 
 
@@ -207,9 +206,8 @@ def main() -> int:
         print(f"[trace] {error}", file=sys.stderr)
         return 1
     unproved = trace.unproved()
-    print(
-        f"[trace] {TSV} and {PAGE}: {len(trace.requirements) - len(unproved)} of {len(trace.requirements)} requirements have a passing test"
-    )
+    total = len(trace.requirements)
+    print(f"[trace] {TSV} and {PAGE}: {total - len(unproved)} of {total} requirements have a passing test")
     if unproved:
         print(f"[trace] without one: {', '.join(unproved)}")
     return 0

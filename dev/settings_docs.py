@@ -23,11 +23,11 @@ Every setting has a safe default: nothing needs to be set but where the store is
 A value comes from, in this order:
 
 1. the environment: `KUBERNAUT_<NAME>`,
-2. inside Airflow's processes, the section `[kubernaut]` of `airflow.cfg` (the option is the setting's name; Airflow's own
-   variables for it, `AIRFLOW__KUBERNAUT__<NAME>`, work too),
+2. inside Airflow's processes, the section `[kubernaut]` of `airflow.cfg` (the option is the setting's name; Airflow's
+   own variables for it, `AIRFLOW__KUBERNAUT__<NAME>`, work too),
 3. the default.
 
-Lists and mappings are written as JSON. A value that cannot be used stops the process with a message that names the setting.
+Lists and mappings are written as JSON. A value that cannot be used is refused with a message that names the setting.
 
 | setting | variable | default | unit | meaning |
 | --- | --- | --- | --- | --- |
