@@ -127,16 +127,29 @@ class ActionPlan:
 
 
 class StepFailure(Exception):
-    """Raised by an executor or by the engine: the step failed with a known effect (nothing more was changed).
+    """Raised by an executor, the cluster's client or the engine: the step failed.
 
     :param retry_after: seconds the server asked to wait, if it did
+    :param effect_known: False where a mutating request may have been carried out although its answer says nothing
+        (lost, server error): the step is then in doubt, and the object decides
+    :param status: HTTP status of the answer, if there was one
     """
 
-    def __init__(self, error_class: Any, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        error_class: Any,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        effect_known: bool = True,
+        status: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.error_class = error_class
         self.message = message
         self.retry_after = retry_after
+        self.effect_known = effect_known
+        self.status = status
 
 
 class ActionContext(Protocol):
