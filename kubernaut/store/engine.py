@@ -211,7 +211,11 @@ def sync_engine() -> Engine:
 def async_engine() -> AsyncEngine:
     """The engine of this process and of the running loop."""
     url = store_url()
-    engines = _async_engines.setdefault(asyncio.get_running_loop(), {})
+    loop = asyncio.get_running_loop()
+    if loop not in _async_engines:
+        for old in [each for each in _async_engines if each.is_closed()]:
+            del _async_engines[old]
+    engines = _async_engines.setdefault(loop, {})
     key = f"{_null_pool} {dsn(url)}"
     if key not in engines:
         engines[key] = make_async_engine(url, null_pool=_null_pool)
@@ -246,14 +250,11 @@ async def dispose_async() -> None:
 
 
 def _forget() -> None:
-    """In a forked child: the connections are the parent's; closing them here would end them there."""
+    """In a forked child: the connections are the parent's; closing them here would end them there. (The async engines
+    belong to the parent's loop, which does not run here.)"""
     for engine in _sync_engines.values():
         engine.dispose(close=False)
     _sync_engines.clear()
-    for engines in list(_async_engines.values()):
-        for each in engines.values():
-            each.sync_engine.dispose(close=False)
-    _async_engines.clear()
 
 
 os.register_at_fork(after_in_child=_forget)

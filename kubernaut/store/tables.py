@@ -106,8 +106,9 @@ class WorkflowRow(Base):
 
     __tablename__ = "workflow"
     __table_args__ = (
-        # The DAG files ask for one first hex digit, most recently used first.
-        Index("ix_workflow_digest_prefix_last_used_at", text("left(digest, 1)"), text("last_used_at DESC")),
+        # The DAG files ask for one first hex digit of what was used most recently.
+        Index("ix_workflow_digest_prefix", text("left(digest, 1)")),
+        Index("ix_workflow_last_used_at", "last_used_at"),
         CheckConstraint("digest ~ '^[0-9a-f]{64}$'", name="digest_hex"),
     )
 

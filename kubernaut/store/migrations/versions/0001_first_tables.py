@@ -29,7 +29,8 @@ CREATE TABLE kubernaut.workflow (
     CONSTRAINT ck_workflow_digest_hex CHECK (digest ~ '^[0-9a-f]{64}$'),
     CONSTRAINT uq_workflow_dag_id UNIQUE (dag_id)
 );
-CREATE INDEX ix_workflow_digest_prefix_last_used_at ON kubernaut.workflow (left(digest, 1), last_used_at DESC);
+CREATE INDEX ix_workflow_digest_prefix ON kubernaut.workflow (left(digest, 1));
+CREATE INDEX ix_workflow_last_used_at ON kubernaut.workflow (last_used_at);
 
 CREATE TABLE kubernaut.execution (
     id TEXT NOT NULL,
