@@ -39,13 +39,7 @@ class Operation(StrEnum):
     RESUME = "resume"
 
 
-class SubjectKind(StrEnum):
-    PLAN = "plan"
-    WORKFLOW = "workflow"
-    EXECUTION = "execution"
-    STEP = "step"
-    RUN = "run"
-    HALT = "halt"
+SubjectKind = Literal["plan", "workflow", "execution", "step", "run", "halt"]
 
 
 @dataclass(frozen=True)
@@ -66,20 +60,13 @@ class Actor:
         return cls("system", name)
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What it was done to."""
-
-    kind: SubjectKind
-    id: str
-
-
 def record(
     session: Session | AsyncSession,
     actor: Actor,
     operation: Operation,
-    subject: Subject,
     *,
+    subject_kind: SubjectKind,
+    subject_id: str,
     tracking_id: str | None = None,
     details: Mapping[str, JsonValue] | None = None,
 ) -> None:
@@ -89,8 +76,8 @@ def record(
             actor_kind=actor.kind,
             actor=storable(actor.name),
             operation=operation.value,
-            subject_kind=subject.kind.value,
-            subject_id=storable(subject.id),
+            subject_kind=subject_kind,
+            subject_id=storable(subject_id),
             tracking_id=tracking_id,
             details={storable(name): _storable_value(value) for name, value in (details or {}).items()},
         )

@@ -1,6 +1,6 @@
 """Executions in the store: accept one, take the next from the queue, move one to another phase.
 
-Every function is one step of the caller's transaction, and writes the audit event and the wake-up call of its change
+Every function is one step of the caller's transaction; a change of phase writes its audit event and its wake-up call
 into the same transaction. They take a sync session; async code: `await session.run_sync(function, …)`. Which
 transitions there are is in `kubernaut.execution.phases`; lists and filters are in `kubernaut.store.history`, rows of
 steps are written by `kubernaut.execution.progress`, the journal by `kubernaut.journal`.
@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import JsonValue
 from sqlalchemy import Select, any_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
@@ -22,8 +23,9 @@ from sqlalchemy.orm.attributes import set_committed_value
 from kubernaut.errors import KubernautError
 from kubernaut.execution.phases import ExecutionOutcome, Phase, check_outcome, opens_round, terminal, transition
 from kubernaut.store import wake
-from kubernaut.store.audit import Actor, Operation, Subject, SubjectKind, record
-from kubernaut.store.tables import ExecutionRow, HaltRow, JournalRow, StepRow
+from kubernaut.store.audit import Actor, Operation, record
+from kubernaut.store.tables import ExecutionRow, HaltRow, JournalRow, StepRow, WorkflowRow
+from kubernaut.workflow.model import Workflow
 
 
 class IdempotencyConflict(KubernautError):
@@ -35,29 +37,41 @@ class StaleExecution(KubernautError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accepted:
+class Inserted:
     """:param created: False where the same request had come before; then nothing was written."""
 
     execution: ExecutionRow
     created: bool
 
 
+def put_workflow(session: Session, workflow: Workflow) -> None:
+    """Write the shape, or that it was used again. Idempotent: equal shapes are one row."""
+    statement = insert(WorkflowRow).values(
+        digest=workflow.digest,
+        dag_id=workflow.dag_id,
+        document=workflow.model_dump(mode="json"),
+        factory_version=workflow.factory_version,
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[WorkflowRow.digest], set_={"last_used_at": func.clock_timestamp()}
+        )
+    )
+
+
 def insert_execution(
-    session: Session,
-    execution: ExecutionRow,
-    *,
-    actor: Actor,
-    operation: Operation = Operation.TRIGGER,
-    details: Mapping[str, JsonValue] | None = None,
-    key_lifetime: timedelta = timedelta(hours=24),
-) -> Accepted:
-    """Accept an execution. Its `actor` is set here; its workflow must be in the store.
+    session: Session, execution: ExecutionRow, *, key_lifetime: timedelta = timedelta(hours=24)
+) -> Inserted:
+    """Write a new execution and wake the registrar. Its workflow must be in the store.
 
     With an `idempotency_key`, a repeat within `key_lifetime` of the request with the same `request_digest` returns the
-    first execution. Raises `IdempotencyConflict` where the digests differ.
+    first execution, also when both come at the same time. Raises `IdempotencyConflict` where the digests differ.
+    The audit event is the caller's, who knows whether this is a trigger, an undo or an adoption.
     """
-    execution.actor = actor.name
-    if execution.idempotency_key is not None:
+    if execution.idempotency_key is None:
+        session.add(execution)
+        session.flush()
+    else:
         _forget_old_key(session, execution.actor, execution.idempotency_key, key_lifetime)
         earlier = _find_or_add(session, execution)
         if earlier is not None:
@@ -66,25 +80,9 @@ def insert_execution(
                     f"the Idempotency-Key {execution.idempotency_key!r} was used for another request (execution "
                     f"{earlier.id}): send that request again, or this one with a new key."
                 )
-            return Accepted(execution=earlier, created=False)
-    else:
-        session.add(execution)
-        session.flush()
-    record(
-        session,
-        actor,
-        operation,
-        Subject(SubjectKind.EXECUTION, execution.id),
-        tracking_id=execution.tracking_id,
-        details={
-            "kind": execution.kind.value,
-            "dag_id": execution.dag_id,
-            "plan_hash": execution.plan_hash,
-            **(details or {}),
-        },
-    )
+            return Inserted(execution=earlier, created=False)
     wake.notify(session, wake.REGISTRAR, wake.execution(execution.id))
-    return Accepted(execution=execution, created=True)
+    return Inserted(execution=execution, created=True)
 
 
 def _forget_old_key(session: Session, actor: str, key: str, lifetime: timedelta) -> None:
@@ -266,8 +264,15 @@ def _record(
     operation: Operation,
     details: Mapping[str, JsonValue],
 ) -> None:
-    subject = Subject(SubjectKind.EXECUTION, execution.id)
-    record(session, actor, operation, subject, tracking_id=execution.tracking_id, details=details)
+    record(
+        session,
+        actor,
+        operation,
+        subject_kind="execution",
+        subject_id=execution.id,
+        tracking_id=execution.tracking_id,
+        details=details,
+    )
 
 
 def steps_of(execution_id: str) -> Select[StepRow]:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from kubernaut.store import wake
-from kubernaut.store.audit import Actor, Operation, Subject, SubjectKind, record
+from kubernaut.store.audit import Actor, Operation, record
 from kubernaut.store.tables import HaltRow
 
 
@@ -42,7 +42,8 @@ def set_halt(session: Session, *, cluster: str | None, reason: str, actor: Actor
         session,
         actor,
         Operation.HALT,
-        Subject(SubjectKind.HALT, str(row.id)),
+        subject_kind="halt",
+        subject_id=str(row.id),
         details={"cluster": cluster, "reason": reason, "already_halted": made is None},
     )
     wake.notify(session, wake.HALT)
@@ -64,7 +65,8 @@ def end_halt(session: Session, *, cluster: str | None, reason: str | None, actor
         session,
         actor,
         Operation.RESUME,
-        Subject(SubjectKind.HALT, str(row.id)),
+        subject_kind="halt",
+        subject_id=str(row.id),
         details={"cluster": cluster, "reason": reason},
     )
     wake.notify(session, wake.HALT, wake.REGISTRAR, wake.RECONCILER)

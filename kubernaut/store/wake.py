@@ -101,6 +101,10 @@ class Wakeup:
         """Wake it, from within the loop."""
         self._event.set()
 
+    def clear(self) -> None:
+        """Forget the calls so far. Before looking at the rows, never after: the look would not see what they meant."""
+        self._event.clear()
+
 
 class Waker:
     """The one LISTEN of an event loop; most callers want `waker()`.

@@ -1,4 +1,5 @@
-"""Workflows in the store: written when a plan of a new shape is accepted, read by the registrar and the DAG files.
+"""Workflows in the store, for the registrar and the DAG files. They are written when a plan is accepted
+(`kubernaut.store.executions.put_workflow`).
 
 Statements only, so that sync and async sessions can both execute them.
 """
@@ -6,26 +7,11 @@ Statements only, so that sync and async sessions can both execute them.
 from __future__ import annotations
 
 from sqlalchemy import Select, Update, func, or_, select, update
-from sqlalchemy.dialects.postgresql import Insert, insert
 
 from kubernaut.execution.phases import Phase
 from kubernaut.store.tables import ExecutionRow, WorkflowRow
-from kubernaut.workflow.model import Workflow
 
 _OPEN = (Phase.QUEUED, Phase.RUNNING, Phase.PAUSED)
-
-
-def put_workflow(workflow: Workflow) -> Insert:
-    """Write it, or say that it was used again. Idempotent: equal shapes are one row."""
-    statement = insert(WorkflowRow).values(
-        digest=workflow.digest,
-        dag_id=workflow.dag_id,
-        document=workflow.model_dump(mode="json"),
-        factory_version=workflow.factory_version,
-    )
-    return statement.on_conflict_do_update(
-        index_elements=[WorkflowRow.digest], set_={"last_used_at": func.clock_timestamp()}
-    )
 
 
 def mark_registered(digest: str) -> Update:
