@@ -15,7 +15,7 @@ import select
 import sys
 from typing import Any
 
-from kubernaut.expressions.engine import run
+from kubernaut.expressions.engine import TOO_DEEP, run
 from kubernaut.expressions.library import load
 from kubernaut.expressions.terms import EvaluationCode
 
@@ -50,7 +50,7 @@ def _answer(frame: bytes, parent: int) -> None:
     try:
         body = json.loads(frame)
     except RecursionError:
-        _send({"code": EvaluationCode.DATA.value, "message": "The data is nested too deeply."})
+        _send({"code": EvaluationCode.DATA.value, "message": TOO_DEEP})
         return
     _limit(body["limits"])
     try:

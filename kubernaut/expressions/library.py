@@ -103,7 +103,7 @@ def _faults(message: str) -> list[ExpressionFault]:
                 "Use fewer brackets; && and || may be chained freely, other operators not.",
             )
         ]
-    lines = [_ERROR_LINE.match(line) for line in message.splitlines()]
+    lines = [_ERROR_LINE.search(line) for line in message.splitlines()]
     found = [_fault(int(line[2]), line[3]) for line in lines if line]
     unique = list(dict.fromkeys(found))[:_MAX_FAULTS]
     return unique or [

@@ -63,8 +63,9 @@ class Sandbox:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        # Not a stream or transport of asyncio: those stay registered with the loop's selector, which a forked process
+        # shares, and their end there would deafen this one.
+        self._socket: socket.socket | None = None
         self._ended: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -105,14 +106,15 @@ class Sandbox:
         await asyncio.to_thread(self._reap)
         ours, theirs = socket.socketpair()
         try:
-            self._process = _spawn(theirs)
+            self._process = spawn(theirs)
         except OSError as error:
             ours.close()
             message = f"The process that evaluates expressions cannot be started: {error}."
             raise Refusal(EvaluationCode.UNAVAILABLE, message) from error
         finally:
             theirs.close()
-        self._reader, self._writer = await asyncio.open_connection(sock=ours)
+        ours.setblocking(False)
+        self._socket = ours
         try:
             async with asyncio.timeout(_START_TIMEOUT):
                 answer = await self._receive()
@@ -124,51 +126,67 @@ class Sandbox:
             raise Refusal(EvaluationCode.UNAVAILABLE, message)
 
     async def _exchange(self, encoded: bytes) -> Mapping[str, Any]:
-        assert self._writer is not None
+        assert self._socket is not None
         try:
-            self._writer.write(len(encoded).to_bytes(4, "big") + encoded)
-            await self._writer.drain()
+            await asyncio.get_running_loop().sock_sendall(self._socket, len(encoded).to_bytes(4, "big") + encoded)
         except OSError as error:
-            raise _ChildDied(self._cause()) from error
+            raise _ChildDied(await self._cause()) from error
         return await self._receive()
 
     async def _receive(self) -> Mapping[str, Any]:
-        assert self._reader is not None
         try:
-            size = int.from_bytes(await self._reader.readexactly(4), "big")
+            data = await self._read(bytearray(), 4)
+            size = int.from_bytes(data[:4], "big")
             if size > _LARGEST_FRAME:
                 raise _ChildDied(f"its answer claims {size} bytes")
-            answer = json.loads(await self._reader.readexactly(size))
-        except (asyncio.IncompleteReadError, OSError, ValueError) as error:
-            raise _ChildDied(self._cause()) from error
+            answer = json.loads(bytes(await self._read(data, 4 + size))[4:])
+        except (OSError, ValueError) as error:
+            raise _ChildDied(await self._cause()) from error
         if not isinstance(answer, dict):
             raise _ChildDied("its answer is no JSON object")
         return answer
 
-    def _cause(self) -> str:
+    async def _read(self, data: bytearray, until: int) -> bytearray:
+        assert self._socket is not None
+        while len(data) < until:
+            chunk = await asyncio.get_running_loop().sock_recv(self._socket, 65536)
+            if not chunk:
+                raise _ChildDied(await self._cause())
+            data += chunk
+        return data
+
+    async def _cause(self) -> str:
         """Why the child ended. Its socket closes a moment before the kernel says why, so wait that moment."""
         if self._process is None:
             return "not started"
         try:
-            code = self._process.wait(timeout=0.5)
+            code = await asyncio.to_thread(self._process.wait, 0.5)
         except subprocess.TimeoutExpired:
             return "connection lost"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def kill(self) -> None:
         """End the child now, if there is one. Its entry in the process table is cleared at the next start or close."""
-        if self._writer is not None:
-            self._writer.transport.abort()
         if self._process is not None:
             self._process.kill()
             self._ended.append(self._process)
-        self._process = self._reader = self._writer = None
+        self._let_go()
 
     def forget(self) -> None:
-        """Let go of everything without ending the child: in a forked process it belongs to somebody else."""
+        """Let go without ending the child: in a forked process it belongs to somebody else."""
         if self._process is not None:
             self._process.returncode = 0  # or Popen would complain that a process that is not ours still runs
-        self._process = self._reader = self._writer = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._process = self._socket = None
+
+    def end(self) -> None:
+        """End the child and wait until it is gone; for a loop that is closed, where nothing can be awaited."""
+        self.kill()
+        self._reap()
 
     def _reap(self) -> None:
         for process in self._ended:
@@ -197,7 +215,7 @@ def current() -> Sandbox:
     loop = asyncio.get_running_loop()
     if loop not in _sandboxes:
         for closed in [known for known in _sandboxes if known.is_closed()]:
-            _discard(_sandboxes.pop(closed))
+            _sandboxes.pop(closed).end()
         _sandboxes[loop] = Sandbox()
     return _sandboxes[loop]
 
@@ -209,14 +227,8 @@ async def close() -> None:
         await sandbox.close()
 
 
-def _discard(sandbox: Sandbox) -> None:
-    """End the child of a loop that was closed without `close()`: its transport cannot be used any more."""
-    if sandbox._process is not None:
-        sandbox._process.kill()
-        sandbox._process.wait()
-
-
-def _spawn(stdin: socket.socket) -> subprocess.Popen[bytes]:
+def spawn(stdin: socket.socket) -> subprocess.Popen[bytes]:
+    """Start a child whose standard input is `stdin`, one end of a socket pair; the caller closes its copy."""
     # -I: no environment, no current directory, no user's site-packages decide what is imported; only the two places
     # from which this process itself imports, after the interpreter's own.
     keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
