@@ -16,7 +16,8 @@ Build = Callable[..., Context]
 
 WORDS = """
     signal target vars steps now object objects x . [ ] ( ) { } , : ? && || ! == != < > + - * / % in 1 -1 1.0 2u 'a'
-    b'x' null true false has( all( exists( map( filter( size( matches( int( string( timestamp( type( @result `a-b` .? ' " //
+    b'x' null true false has( all( exists( map( filter( size( matches( int( string( timestamp( type( @result
+    `a-b` .? ' " //
     google.protobuf.Value{ cel.bind( 1e999 é \x01 \ud800
 """
 WORD_LISTS = st.lists(st.sampled_from(WORDS.split()), max_size=25)
