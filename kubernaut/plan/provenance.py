@@ -140,7 +140,9 @@ class Reader:
         """Whether there is a value. An explicit null says the same as an absent key, and is noted so by `take`."""
         return self._value.get(key) is not None
 
-    def keys(self) -> list[str]:
+    @property
+    def names(self) -> list[str]:
+        """All keys, in the order of the answer."""
         return list(self._value)
 
     def take(self, key: str) -> JsonValue:
