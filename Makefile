@@ -16,6 +16,7 @@ help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS='	' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## Virtual environment .venv with the locked packages (the other targets do it by themselves)
+	@:
 
 $(STAMP): requirements/bootstrap.lock requirements/dev.lock pyproject.toml dev/environment.py
 	@test -n "$(PYTHON)" && "$(PYTHON)" -m dev.environment
@@ -29,11 +30,14 @@ test: $(STAMP) ## The whole suite; ARGS go to pytest
 test-unit: $(STAMP) ## The tests that need nothing running, in seconds
 	@$(BIN)/pytest tests/unit $(ARGS)
 
+# All four run, so that one call shows everything.
 lint: $(STAMP) ## Ruff, mypy --strict, import contracts
-	$(BIN)/ruff check $(CODE)
-	$(BIN)/ruff format --check $(CODE)
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
+	@status=0; \
+	$(BIN)/ruff check --quiet --output-format concise $(CODE) || status=1; \
+	$(BIN)/ruff format --check --output-format concise $(CODE) || status=1; \
+	$(BIN)/mypy || status=1; \
+	$(BIN)/lint-imports --no-logo || status=1; \
+	exit $$status
 
 format: $(STAMP) ## Formats the code and sorts imports
 	$(BIN)/ruff check --fix-only --quiet $(CODE)
