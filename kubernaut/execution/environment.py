@@ -1,0 +1,56 @@
+"""What a step needs from the process that it runs in: settings, policy, clusters, the clock. Made by the Airflow side and
+by tests; the runners below know nothing else of where they are."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from kubernaut.cluster.client import KubeClient
+from kubernaut.policy import Policy
+from kubernaut.settings import Settings
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Time and chance are arguments: tests bring their own."""
+
+    settings: Settings
+    policy: Policy
+    cluster: Callable[[str], KubeClient]
+    """The client of a cluster by its name in the setting `clusters`. Raises `ConfigurationError`."""
+    now: Callable[[], datetime] = utc_now
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    rng: random.Random = field(default_factory=random.Random)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRef:
+    """One run of a workflow's DAG, as Airflow names it."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    try_number: int
+    """1 for the first; higher means that a person cleared the task."""
+    clear_number: int
+    """How often anything of the run was cleared."""
+    conf: dict[str, object]
+    user: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """How a task ends: Airflow's state for it, one line for people, and the structured result that becomes its XCom."""
+
+    state: str
+    """`success`, `failed` or `skipped`."""
+    text: str
+    result: dict[str, object]

@@ -1,0 +1,331 @@
+"""Carries out one step: wait for the execution to run, gate, condition, slot, parameters, read, claim, send, record.
+
+One coroutine, the same in the triggerer and in a worker. It may be started again at any point (a triggerer died, two run
+the same trigger): what was done is read from the step's row and the journal, never remembered. It ends by returning a
+`TaskResult`; whoever calls it turns that into Airflow's state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+from pydantic import JsonValue
+
+from kubernaut import journal
+from kubernaut.actions.registry import executor
+from kubernaut.actions.spec import ActionPlan, Change, StepFailure
+from kubernaut.errors import ErrorClass
+from kubernaut.execution import progress
+from kubernaut.execution.action_context import StepActionContext
+from kubernaut.execution.apply import ClaimRefused, perform, resolve_doubt
+from kubernaut.execution.claim_policy import require_allowed
+from kubernaut.execution.environment import Environment, RunRef, TaskResult
+from kubernaut.execution.phases import terminal
+from kubernaut.execution.retry import next_delay
+from kubernaut.execution.undo import UNDO_ACTION
+from kubernaut.execution.undo_runner import take_back
+from kubernaut.execution.waiting import Ended, until_running, until_unhalted
+from kubernaut.expressions import ResultType
+from kubernaut.store.engine import async_session
+from kubernaut.store.tables import JournalRow, JournalStatus, StepRow
+from kubernaut.workflow.gate import NotReachedReason, StepState, gate
+from kubernaut.workflow.model import StepBinding, WorkflowStep
+
+_SLOT_POLL = 0.25
+_STOPS = {
+    journal.Refusal.CANCELLED: NotReachedReason.CANCELLED,
+    journal.Refusal.TIMEOUT: NotReachedReason.TIMEOUT,
+    journal.Refusal.ENDED: NotReachedReason.TIMEOUT,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """Everything about one step that does not change while it runs."""
+
+    env: Environment
+    situation: progress.Situation
+    step: WorkflowStep
+    binding: StepBinding
+    place: journal.StepPlace
+    log: Callable[[str], None]
+
+    @property
+    def cluster(self) -> str | None:
+        return self.binding.target.cluster or self.situation.bindings.target.cluster
+
+    async def write(self, event: str, **values: Any) -> None:
+        await progress.write(self.place.execution_id, self.place.key, self.place.round, event=event, **values)
+
+
+async def run_step(env: Environment, run: RunRef, key: str, log: Callable[[str], None]) -> TaskResult:
+    """Act. Returns; raises only what is a defect of the engine itself."""
+    try:
+        situation = await until_running(env, run, log)
+    except Ended as ended:
+        return _result("failed" if ended.refused else "skipped", str(ended), {"status": StepState.NOT_REACHED.value})
+    work = _work(env, situation, key, run.try_number, log)
+    row = await progress.begin(situation, key, run.try_number)
+    if row.round != run.try_number:
+        return _result("failed", "a later round of this step is running", {})
+    if row.state in progress.FINAL or row.state == StepState.VERIFYING.value:
+        return await _report(work, row)
+    if row.undone_at is not None:
+        return await _end(work, StepState.UNDONE, "the step was undone; start a new execution to act again")
+    optional = [other for other, binding in situation.bindings.steps.items() if binding.optional]
+    states = progress.states(await progress.rows(situation.execution_id))
+    passed = gate(work.step, situation.workflow, states, optional=optional)
+    if not passed.run:
+        reason = passed.reason or NotReachedReason.EDGE
+        return await _end(work, StepState.NOT_REACHED, passed.text, reason=reason.value)
+    return await _condition(work)
+
+
+def _work(env: Environment, situation: progress.Situation, key: str, round_: int, log: Callable[[str], None]) -> _Work:
+    binding = situation.bindings.steps[key]
+    cluster = binding.target.cluster or situation.bindings.target.cluster
+    prefix = f"[{situation.tracking_id}] {binding.name}: "
+    return _Work(
+        env=env,
+        situation=situation,
+        step=situation.workflow.step(key),
+        binding=binding,
+        place=journal.StepPlace(
+            execution_id=situation.execution_id, key=key, round=round_, clusters=(cluster,) if cluster else ()
+        ),
+        log=lambda line: log(prefix + line),
+    )
+
+
+async def _condition(work: _Work) -> TaskResult:
+    """The step's own `when`; false is `skipped`, and what cannot be evaluated fails the step."""
+    if work.binding.when is not None:
+        context = StepActionContext(work.env, work.situation, work.step.key, work.log)
+        try:
+            holds = await context.evaluate(work.binding.when, wants=ResultType.BOOL)
+        except StepFailure as failure:
+            return await _fail(work, failure)
+        if holds is not True:
+            return await _end(work, StepState.SKIPPED, f"its condition is false: {work.binding.when}")
+    return await _tries(work)
+
+
+async def _tries(work: _Work) -> TaskResult:
+    """Try until it worked, failed for good, or the execution ended."""
+    while True:
+        try:
+            await _until_due(work, await progress.begin(work.situation, work.step.key, work.place.round))
+            await _slot(work)
+            row = await progress.begin(work.situation, work.step.key, work.place.round)
+            async with asyncio.timeout(_remaining(work, row)):
+                return await _attempt(work, row)
+        except ClaimRefused as refused:
+            if (stopped := await _stopped(work, refused.refusal)) is not None:
+                return stopped
+        except Ended as ended:
+            return await _end(work, StepState.NOT_REACHED, str(ended), reason=ended.reason.value)
+        except TimeoutError:
+            failure = StepFailure(ErrorClass.TIMEOUT, f"the step took longer than {work.binding.timeout:g} s")
+            return await _give_up(work, failure)
+        except StepFailure as failure:
+            if (ended_by := await _schedule_retry(work, failure)) is not None:
+                return ended_by
+
+
+async def _slot(work: _Work) -> None:
+    limit, place = work.env.settings.max_parallel_steps, work.place
+    while not await progress.take_slot(
+        place.execution_id, place.key, place.round, limit=limit, timeout=work.binding.timeout
+    ):
+        await work.env.sleep(_SLOT_POLL)
+        phase, _, cancelled = await progress.phase_of(work.place.execution_id)
+        if terminal(phase) or cancelled:
+            raise Ended("the execution ended before this step had its turn", NotReachedReason.CANCELLED)
+
+
+async def _until_due(work: _Work, row: StepRow) -> None:
+    """Sleep until the next try is due; awake at once when the execution ends."""
+    while row.next_try_at is not None and (left := (row.next_try_at - work.env.now()).total_seconds()) > 0:
+        await work.env.sleep(min(left, work.env.settings.poll_interval))
+        phase, _, cancelled = await progress.phase_of(work.place.execution_id)
+        if terminal(phase) or cancelled:
+            raise Ended("the execution ended before the next try", NotReachedReason.CANCELLED)
+
+
+def _remaining(work: _Work, row: StepRow) -> float:
+    """Seconds until the step's own timeout, which counts from its first slot and stands still while halted."""
+    if row.deadline_at is None:
+        return work.binding.timeout
+    return max(0.05, (row.deadline_at - work.env.now()).total_seconds())
+
+
+async def _stopped(work: _Work, refusal: journal.Refusal) -> TaskResult | None:
+    """A claim was refused: wait and try again (halt, a phase about to change), or end."""
+    if refusal is journal.Refusal.HALTED:
+        since = work.env.now()
+        await work.write("waits: halted", state=StepState.WAITING.value, reason=NotReachedReason.HALTED.value)
+        await until_unhalted(work.env, work.place, work.log)
+        waited = work.env.now() - since
+        await work.write("goes on", reason=None, deadline_at=StepRow.deadline_at + waited)
+        return None
+    if refusal is journal.Refusal.NOT_CURRENT:
+        await work.env.sleep(_SLOT_POLL)
+        return None
+    if refusal is journal.Refusal.UNDONE:
+        return await _end(work, StepState.UNDONE, "the step was undone; start a new execution to act again")
+    if refusal is journal.Refusal.ROUND:
+        return _result("failed", "a later round of this step is running", {})
+    reason = _STOPS[refusal]
+    return await _end(work, StepState.NOT_REACHED, f"stopped at a safe point: {reason.value}", reason=reason.value)
+
+
+async def _attempt(work: _Work, row: StepRow) -> TaskResult:
+    """One try. Raises `StepFailure`, `ClaimRefused`, `TimeoutError`."""
+    await work.write(f"try {row.tries + 1}", tries=row.tries + 1, next_try_at=None)
+    params = work.binding.params
+    if work.step.action == UNDO_ACTION and "action" not in params:
+        origin, key = str(params["execution"]), str(params["step"])
+        statuses, outputs = await take_back(work.env, work.place, origin, key, work.log)
+        await work.write("taken back", outputs=outputs)
+    else:
+        statuses = await _act(work, row)
+    return await _acted(work, statuses)
+
+
+async def _act(work: _Work, row: StepRow) -> list[JournalStatus]:
+    """Parameters, read, claim, send."""
+    async with async_session() as session:
+        claimed = await journal.rows(session, work.place)
+    if not claimed:
+        planned = await _plan(work)
+        await work.write(planned.summary or "nothing to change", outputs=dict(planned.outputs))
+        claimed = await _claim(work, planned.changes)
+    return [await perform(work.env, work.place, entry, work.log) for entry in claimed]
+
+
+async def _plan(work: _Work) -> ActionPlan:
+    context = StepActionContext(work.env, work.situation, work.step.key, work.log)
+    name, given = work.step.action, work.binding.params
+    if name == UNDO_ACTION:  # the plan named another action as the undo of its step
+        name, given = str(given["action"]), cast("dict[str, JsonValue]", given["params"])
+    action = executor(name)
+    params = await context.params(action.spec, given)
+    planned = await action.plan(context, params)
+    if action.spec.changes_cluster:
+        await require_allowed(work.env, work.situation, work.step, work.binding, context.target, params)
+    return planned
+
+
+async def _claim(work: _Work, changes: tuple[Change, ...]) -> list[JournalRow]:
+    if not changes:
+        return []
+    async with async_session() as session:
+        refused = await journal.claim(session, work.place, work.cluster, changes)
+        if refused is not None:
+            raise ClaimRefused(refused)
+        return await journal.rows(session, work.place)
+
+
+async def _acted(work: _Work, statuses: list[JournalStatus]) -> TaskResult:
+    """The action is done, or nobody can tell: the sensor goes on from here where there is one."""
+    doubt = JournalStatus.UNKNOWN in statuses
+    now = work.env.now()
+    if work.step.verified:
+        text = "acted; whether it took effect is not known, the post-conditions decide" if doubt else "acted"
+        await work.write(
+            text, state=StepState.VERIFYING.value, acted_at=now, message=text, reason="in_doubt" if doubt else None
+        )
+        return _result("success", text, await step_document(work.situation.tracking_id, work.place))
+    state = StepState.UNKNOWN if doubt else StepState.SUCCEEDED
+    return await _end(work, state, "whether it took effect is not known" if doubt else "done", acted_at=now)
+
+
+async def _schedule_retry(work: _Work, failure: StepFailure) -> TaskResult | None:
+    """Write when the next try is due, or end the step."""
+    row = (await progress.rows(work.place.execution_id))[work.place.key]
+    delay = next_delay(work.binding.retry, row.tries, failure.error_class, failure.retry_after, work.env.rng)
+    if delay is None:
+        return await _give_up(work, failure)
+    due = work.env.now() + timedelta(seconds=delay)
+    await work.write(
+        f"{failure.error_class.value}: {failure.message}; next try in {delay:.1f} s",
+        state=StepState.WAITING.value,
+        next_try_at=due,
+        error_class=failure.error_class,
+        message=failure.message,
+    )
+    work.log(f"try {row.tries} failed ({failure.error_class.value}): {failure.message}; next try in {delay:.1f} s")
+    return None
+
+
+async def _give_up(work: _Work, failure: StepFailure) -> TaskResult:
+    """No further try: settle what is in doubt; a step whose effect nobody knows is not called failed."""
+    async with async_session() as session:
+        claimed = await journal.rows(session, work.place)
+    statuses = [await resolve_doubt(work.env, entry) for entry in claimed if entry.status is not JournalStatus.PREPARED]
+    if JournalStatus.UNKNOWN in statuses or (statuses and all(s is JournalStatus.APPLIED for s in statuses)):
+        work.log(f"no answer to be had ({failure.message}); {', '.join(s.value for s in statuses)}")
+        return await _acted(work, statuses)
+    return await _fail(work, failure)
+
+
+async def _fail(work: _Work, failure: StepFailure) -> TaskResult:
+    return await _end(work, StepState.FAILED, failure.message, error_class=failure.error_class)
+
+
+async def _end(work: _Work, state: StepState, text: str, **values: Any) -> TaskResult:
+    await work.write(
+        f"{state.value}: {text}", state=state.value, message=text, ended_at=work.env.now(), next_try_at=None, **values
+    )
+    work.log(f"{state.value}: {text}")
+    return await _report(work, (await progress.rows(work.place.execution_id))[work.place.key])
+
+
+_AIRFLOW = {
+    StepState.SUCCEEDED: "success",
+    StepState.VERIFYING: "success",
+    StepState.UNKNOWN: "success",
+    StepState.SKIPPED: "skipped",
+    StepState.NOT_REACHED: "skipped",
+    StepState.FAILED: "failed",
+    StepState.UNDONE: "failed",
+}
+
+
+async def _report(work: _Work, row: StepRow) -> TaskResult:
+    state = StepState(row.state)
+    return _result(
+        _AIRFLOW[state], row.message or state.value, await step_document(work.situation.tracking_id, work.place)
+    )
+
+
+async def step_document(tracking_id: str, place: journal.StepPlace) -> dict[str, Any]:
+    """The structured result: XCom, and what `executions show` prints."""
+    row = (await progress.rows(place.execution_id))[place.key]
+    async with async_session() as session:
+        entries = await journal.rows(session, place)
+    return {
+        "execution": place.execution_id,
+        "tracking_id": tracking_id,
+        "step": row.step_id,
+        "name": row.name,
+        "action": row.action,
+        "status": row.state,
+        "reason": row.reason,
+        "message": row.message,
+        "error_class": row.error_class.value if row.error_class else None,
+        "round": row.round,
+        "tries": row.tries,
+        "outputs": row.outputs,
+        "evaluations": row.evaluations,
+        "timeline": row.timeline,
+        "journal": [{"id": entry.id, "status": entry.status.value, "summary": entry.summary} for entry in entries],
+    }
+
+
+def _result(state: str, text: str, document: dict[str, Any]) -> TaskResult:
+    return TaskResult(state=state, text=text, result=document)

@@ -1,0 +1,152 @@
+"""The last word over an execution: reads its success criteria, watches its rollback triggers, and judges from the rows.
+
+Writes the verdict into the execution's row; the phase follows from it in the reconciler. "Succeeded" is said only when
+the cluster was read and said so (BR-WF-016).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select, update
+
+from kubernaut.actions.spec import EffectClass
+from kubernaut.execution import progress
+from kubernaut.execution.conditions import ExecutionEnded, Observer, Reading
+from kubernaut.execution.environment import Environment, RunRef, TaskResult
+from kubernaut.execution.waiting import Ended, until_running
+from kubernaut.plan.model import RollbackTrigger
+from kubernaut.postconditions.evaluate import readable
+from kubernaut.store import wake
+from kubernaut.store.engine import async_session
+from kubernaut.store.tables import ExecutionRow, JournalRow, JournalStatus, StepRow
+from kubernaut.workflow.gate import NotReachedReason, StepState
+from kubernaut.workflow.outcome import ConditionResult, ExecutionOutcome, StepFacts, Verdict, judge
+
+_CLUSTER_EFFECTS = (EffectClass.IN_OBJECT.value, EffectClass.BY_IDENTITY.value)
+
+
+async def give_verdict(env: Environment, run: RunRef, log: Callable[[str], None]) -> TaskResult:
+    """Judge. Returns; raises only what is a defect of the engine itself."""
+    try:
+        situation = await until_running(env, run, log)
+    except Ended as ended:
+        return TaskResult(state="failed", text=str(ended), result={"outcome": ExecutionOutcome.FAILURE.value})
+    prefix = f"[{situation.tracking_id}] verdict: "
+
+    def say(line: str) -> None:
+        log(prefix + line)
+
+    observer = Observer(env=env, situation=situation, key="", log=say)
+    facts = await _facts(situation)
+    readings: list[Reading] = []
+    fired: list[str] = []
+    if not _lost(facts) and situation.kind == "plan":
+        try:
+            readings, fired = await asyncio.gather(
+                observer.all(situation.bindings.success_criteria), _settle(env, situation, observer)
+            )
+        except ExecutionEnded:
+            return TaskResult(state="failed", text="the execution ended before the verdict", result={})
+    verdict = judge(
+        situation.workflow,
+        situation.bindings,
+        facts,
+        [ConditionResult(name=r.name, holds=r.holds, optional=r.optional, checked_at=r.at) for r in readings],
+        fired,
+    )
+    document = _document(situation, verdict, readings, run.clear_number + 1)
+    await _write(situation.execution_id, document)
+    say(document["text"])
+    state = "failed" if verdict.outcome is ExecutionOutcome.FAILURE else "success"
+    return TaskResult(state=state, text=document["text"], result=document)
+
+
+def _lost(facts: dict[str, StepFacts]) -> bool:
+    """Whether nothing happened that a criterion could prove: no step acted."""
+    return not any(fact.state in (StepState.SUCCEEDED, StepState.UNKNOWN) for fact in facts.values())
+
+
+async def _facts(situation: progress.Situation) -> dict[str, StepFacts]:
+    rows = await progress.rows(situation.execution_id)
+    changes: dict[str, datetime] = {}
+    async with async_session() as session:
+        found = await session.execute(
+            select(JournalRow.step_key, JournalRow.done_at, JournalRow.sent_at).where(
+                JournalRow.execution_id == situation.execution_id,
+                JournalRow.effect.in_(_CLUSTER_EFFECTS),
+                JournalRow.status.in_((JournalStatus.SENT, JournalStatus.APPLIED, JournalStatus.UNKNOWN)),
+            )
+        )
+        moments: defaultdict[str, list[datetime]] = defaultdict(list)
+        for key, done, sent in found:
+            moments[key].append(done or sent or datetime.now(UTC))
+        changes = {key: max(times) for key, times in moments.items()}
+    return {key: _step_facts(row, changes.get(key)) for key, row in rows.items()}
+
+
+def _step_facts(row: StepRow, last_change_at: datetime | None) -> StepFacts:
+    state = StepState(row.state)
+    return StepFacts(
+        state=state,
+        reason=NotReachedReason(row.reason) if state is StepState.NOT_REACHED and row.reason else None,
+        last_change_at=last_change_at,
+        conditions=tuple(
+            ConditionResult(
+                name=item["name"],
+                holds=item["holds"],
+                optional=item["optional"],
+                checked_at=datetime.fromisoformat(item["at"]),
+            )
+            for item in row.evaluations
+        ),
+    )
+
+
+async def _settle(env: Environment, situation: progress.Situation, observer: Observer) -> list[str]:
+    """Watch the rollback triggers through the settling time; the names of those that became true."""
+    watched = [trigger for trigger in situation.bindings.rollback_triggers if readable(trigger.check)]
+    if not watched:
+        return []
+    loop = asyncio.get_running_loop()
+    until = loop.time() + env.settings.settle_seconds
+    while True:
+        fired = [trigger.name for trigger in watched if await _fires(observer, trigger)]
+        if fired or loop.time() >= until:
+            return fired
+        await env.sleep(min(env.settings.post_condition_interval, max(0.05, until - loop.time())))
+
+
+async def _fires(observer: Observer, trigger: RollbackTrigger) -> bool:
+    return (await observer.read(trigger.check)).holds is True
+
+
+def _document(situation: progress.Situation, verdict: Verdict, readings: list[Reading], round_: int) -> dict[str, Any]:
+    parts = [verdict.outcome.value, *verdict.reasons, *verdict.missing, verdict.note]
+    return {
+        "execution": situation.execution_id,
+        "tracking_id": situation.tracking_id,
+        "outcome": verdict.outcome.value,
+        "proof": verdict.proof,
+        "reasons": list(verdict.reasons),
+        "missing": list(verdict.missing),
+        "note": verdict.note,
+        "criteria": [reading.document() for reading in readings],
+        "text": "; ".join(part for part in parts if part),
+        "round": round_,
+    }
+
+
+async def _write(execution_id: str, document: dict[str, Any]) -> None:
+    async with async_session() as session:
+        await session.execute(
+            update(ExecutionRow)
+            .where(ExecutionRow.id == execution_id)
+            .values(verdict=document)
+            .execution_options(synchronize_session=False)
+        )
+        wake.notify(session, wake.RECONCILER)

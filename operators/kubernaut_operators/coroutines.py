@@ -1,0 +1,86 @@
+"""The work of each kind of task as one coroutine, the same for triggers and for workers.
+
+Builds the environment of a run from Airflow's side (settings section, connections), calls the runner in
+`kubernaut.execution`, and shapes the end of the task. Knows no plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubernaut.execution.environment import Environment, RunRef, TaskResult
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPlace:
+    """Where a task is in Airflow."""
+
+    run: RunRef
+
+    @classmethod
+    def of(cls, instance: Any, dag_run: Any) -> TaskPlace:
+        """From Airflow's task instance and DAG run, in a trigger or in a worker (`Any`: two unrelated classes each)."""
+        return cls(
+            run=RunRef(
+                dag_id=instance.dag_id,
+                run_id=instance.run_id,
+                task_id=instance.task_id,
+                try_number=instance.try_number,
+                clear_number=dag_run.clear_number or 0,
+                conf=dict(dag_run.conf or {}),
+                user=getattr(dag_run, "triggering_user_name", None),
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskEnd:
+    """How a task ends: `success`, `failed` or `skipped`, and what it leaves as XCom."""
+
+    state: str
+    text: str
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+
+def environment() -> Environment:
+    """Of this process and loop."""
+    from kubernaut.policy import load_policy
+    from kubernaut.settings import get_settings
+    from kubernaut_operators.clusters import client_of
+    from kubernaut_operators.process import configure
+
+    configure()
+    settings = get_settings()
+    return Environment(settings=settings, policy=load_policy(settings.policy_file), cluster=client_of)
+
+
+def _end(result: TaskResult) -> TaskEnd:
+    return TaskEnd(state=result.state, text=result.text, xcoms={"return_value": result.result})
+
+
+async def step_task(place: TaskPlace, step: str, log: Log) -> TaskEnd:
+    from kubernaut.execution.step_runner import run_step
+
+    return _end(await run_step(environment(), place.run, step, log))
+
+
+async def verify_task(place: TaskPlace, step: str, log: Log) -> TaskEnd:
+    from kubernaut.execution.verify_runner import verify_step
+
+    return _end(await verify_step(environment(), place.run, step, log))
+
+
+async def judge_task(place: TaskPlace, log: Log) -> TaskEnd:
+    from kubernaut.execution.verdict_runner import give_verdict
+
+    return _end(await give_verdict(environment(), place.run, log))
+
+
+async def submit_task(place: TaskPlace, log: Log) -> TaskEnd:
+    from kubernaut.execution.submit_runner import submit
+
+    return _end(await submit(environment(), place.run, log))

@@ -1,0 +1,146 @@
+"""The reconciler's loop: gathers the facts of every execution that has not ended (and of those that were cleared), asks
+`kubernaut.execution.reconcile`, and writes the transition, the audit event and the undo in one transaction.
+
+Also answers runs that Airflow started itself and that ask to be adopted. Runs in every API server; rows are taken by
+`FOR UPDATE SKIP LOCKED`.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+from airflow.models.dagrun import DagRun
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
+from sqlalchemy import exists, select, update
+from sqlalchemy.orm import Session
+
+from kubernaut.actions.spec import EffectClass
+from kubernaut.execution.phases import ExecutionOutcome, Phase
+from kubernaut.execution.reconcile import Facts, RunFacts, Transition, VerdictFacts, reconcile
+from kubernaut.execution.undo import queue_undo
+from kubernaut.plan.model import OnFailure
+from kubernaut.settings import get_settings
+from kubernaut.store import wake
+from kubernaut.store.audit import Actor, Operation
+from kubernaut.store.engine import session
+from kubernaut.store.executions import lock_execution, set_phase
+from kubernaut.store.tables import ExecutionKind, ExecutionRow, JournalRow, JournalStatus
+from kubernaut_plugin.adopter import answer_requests
+from kubernaut_plugin.airflow_runs import read_runs
+from kubernaut_plugin.loop import Loop
+
+log = logging.getLogger(__name__)
+RECONCILER = Actor.system("reconciler")
+_OPEN = (Phase.QUEUED, Phase.RUNNING, Phase.PAUSED)
+
+
+def reconciler_loop() -> Loop:
+    return Loop("reconciler", wake.RECONCILER, interval=get_settings().reconcile_interval, work=reconcile_all)
+
+
+def reconcile_all() -> bool:
+    """Look at everything once. True where something moved, so that it is worth looking again at once."""
+    answer_requests()
+    moved = [_apply(execution_id, run) for execution_id, run in _candidates()]
+    return any(moved)
+
+
+def _candidates() -> list[tuple[str, RunFacts | None]]:
+    """Executions that may have to move, each with its run as Airflow has it."""
+    with session() as store:
+        open_rows = store.execute(
+            select(ExecutionRow.id, ExecutionRow.dag_id, ExecutionRow.run_id).where(ExecutionRow.phase.in_(_OPEN))
+        ).all()
+    with create_session(scoped=False) as airflow:
+        runs = read_runs(airflow, [(row.dag_id, row.run_id) for row in open_rows])
+        active = airflow.execute(
+            select(DagRun.dag_id, DagRun.run_id).where(
+                DagRun.state.in_((DagRunState.QUEUED, DagRunState.RUNNING)),
+                DagRun.clear_number > 0,
+                DagRun.dag_id.like("kn.%"),
+            )
+        ).all()
+        known = {(row.dag_id, row.run_id) for row in open_rows}
+        restarted = [(dag_id, run_id) for dag_id, run_id in active if (dag_id, run_id) not in known]
+        runs |= read_runs(airflow, restarted)
+    found = [(row.id, runs.get((row.dag_id, row.run_id))) for row in open_rows]
+    if restarted:
+        with session() as store:
+            for dag_id, run_id in restarted:
+                identifier = store.scalar(
+                    select(ExecutionRow.id).where(ExecutionRow.dag_id == dag_id, ExecutionRow.run_id == run_id)
+                )
+                if identifier is not None:
+                    found.append((identifier, runs.get((dag_id, run_id))))
+    return found
+
+
+def _apply(execution_id: str, run: RunFacts | None) -> bool:
+    """Lock the execution, decide on fresh facts, write. True where a transition was written."""
+    with session() as store:
+        row = lock_execution(store, execution_id, skip_locked=True)
+        if row is None:
+            return False
+        decision = reconcile(_facts(store, row, run))
+        if decision is None:
+            return False
+        _write(store, row, decision)
+    return True
+
+
+def _facts(store: Session, row: ExecutionRow, run: RunFacts | None) -> Facts:
+    changed = store.scalar(
+        select(
+            exists().where(
+                JournalRow.execution_id == row.id,
+                JournalRow.effect != EffectClass.EXTERNAL.value,
+                JournalRow.status != JournalStatus.REFUSED,
+                JournalRow.undone_by.is_(None),
+            )
+        )
+    )
+    undo_exists = store.scalar(select(exists().where(ExecutionRow.undoes == row.id, ExecutionRow.phase.in_(_OPEN))))
+    verdict = row.verdict
+    return Facts(
+        phase=row.phase,
+        round=row.round,
+        is_plan=row.kind is ExecutionKind.PLAN,
+        on_failure=OnFailure(row.bindings["on_failure"]),
+        registered=row.registered_at is not None,
+        late=row.deadline_at is not None and row.deadline_at < datetime.now(UTC),
+        changed=bool(changed),
+        undo_exists=bool(undo_exists),
+        run=run,
+        verdict=VerdictFacts(
+            outcome=ExecutionOutcome(verdict["outcome"]), reason=verdict["text"], round=verdict["round"]
+        )
+        if verdict
+        else None,
+    )
+
+
+def _write(store: Session, row: ExecutionRow, decision: Transition) -> None:
+    if decision.to is None:
+        store.execute(
+            update(ExecutionRow)
+            .where(ExecutionRow.id == row.id)
+            .values(round=decision.round)
+            .execution_options(synchronize_session=False)
+        )
+        wake.notify(store, wake.execution(row.id))
+        return
+    limited = decision.to is Phase.RUNNING and row.kind is ExecutionKind.PLAN
+    set_phase(
+        store,
+        row,
+        decision.to,
+        actor=RECONCILER,
+        operation=Operation.TIMEOUT if decision.reason.startswith("timeout") else Operation.PHASE,
+        outcome=decision.outcome,
+        reason=decision.reason or None,
+        deadline_at=datetime.now(UTC) + timedelta(seconds=row.bindings["timeout"]) if limited else None,
+    )
+    if decision.undo:
+        queue_undo(store, row, RECONCILER, decision.reason, get_settings())
