@@ -100,8 +100,19 @@ class Ledger:
         """Faults at `destination` in the plan are to be shown at `pointer` in the answer."""
         self.sources.setdefault(destination, pointer)
 
+    def identity(self) -> None:
+        """The answer is a plan already: every leaf that has no fault is the plan's field at the same place."""
+        self.sources.setdefault("", "")
+        for leaf in self._leaves:
+            if not self._entries[leaf]:
+                self.sources.setdefault(leaf, leaf)
+                self._enter(leaf, Destination.FIELD, leaf)
+
     def close(self) -> tuple[ProvenanceEntry, ...]:
-        """All entries in document order. Every leaf that nothing claimed becomes a fault `unmapped`."""
+        """All entries in document order. Every leaf that nothing claimed becomes a fault `unmapped`.
+
+        What has a fault went nowhere else: the plan that was built around it is only for finding more faults.
+        """
         for leaf in self._leaves:
             if not self._entries[leaf]:
                 self.fault(
@@ -110,6 +121,14 @@ class Ledger:
                     "nothing in this form of answer has a place for this value",
                     "Remove it, or use a field that this form has.",
                 )
+        for leaf in self._leaves:
+            faulty = [entry for entry in self._entries[leaf] if entry.kind == Destination.FAULT]
+            self._entries[leaf] = faulty or self._entries[leaf]
+        self.reported.update(
+            place
+            for place, source in self.sources.items()
+            if any(entry.kind == Destination.FAULT for entry in self._entries.get(source, ()))
+        )
         return tuple(entry for leaf in self._leaves for entry in self._entries[leaf])
 
     def _under(self, pointer: str) -> list[str]:

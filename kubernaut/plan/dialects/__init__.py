@@ -31,7 +31,7 @@ def translate(document: JsonValue, *, signal: Signal | None = None, default_clus
     """
     # Imported here: actions use the rules of this package (URLs), and the form with a primary action uses the actions.
     from kubernaut.plan.dialects import native, primary_secondary
-    from kubernaut.plan.dialects.parameters import World
+    from kubernaut.plan.dialects.given import World
     from kubernaut.plan.provenance import Ledger
 
     dialect = recognise(document)

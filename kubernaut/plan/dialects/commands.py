@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from kubernaut.cluster.objects import BY_KIND, canonical_kind
 from kubernaut.plan.dialects import plain, urls
 from kubernaut.plan.model import Check, ListCondition, NamedCondition, QueryCondition, Target
+from kubernaut.postconditions import registry
 
 
 @dataclass(frozen=True)
@@ -265,14 +266,19 @@ def _rollout_status(words: list[str], options: _Options, place: _Place) -> Readi
 
 
 def _named(check: str, about: Target | Unclear) -> Reading:
-    return about if isinstance(about, Unclear) else NamedCondition(check=check, target=about)
+    if isinstance(about, Unclear):
+        return about
+    known = registry.find(check)
+    if known is None or about.kind not in known.target_kinds:
+        return Unclear(f"it cannot be read of a {about.kind}")
+    return NamedCondition(check=check, version=known.version, target=about)
 
 
 def _wait(words: list[str], options: _Options, place: _Place) -> Reading:
     about = _one(words, options, place)
     condition = (options.value("--for") or "").lower()
-    if isinstance(about, Target) and about.kind == "Deployment" and condition in _AVAILABLE:
-        return NamedCondition(check="workload_available", target=about)
+    if isinstance(about, Target) and condition in _AVAILABLE:
+        return _named("workload_available", about)
     return about if isinstance(about, Unclear) else Unclear(f"--for={condition[:60]} of a {about.kind} cannot be read")
 
 

@@ -32,6 +32,8 @@ def read_monitoring(answer: Reader, draft: dict[str, JsonValue], target: Target)
             _read_prose(reader, pointer, text, about, triggers, _TRIGGERS)
         _read_duration(reader, criteria)
         reader.finish()
+        reader.ledger.container(reader.at(_CRITERIA), f"/{_CRITERIA}")
+        reader.ledger.container(reader.at(_TRIGGERS), f"/{_TRIGGERS}")
     draft[_CRITERIA] = list(criteria)
     draft[_TRIGGERS] = list(triggers)
 

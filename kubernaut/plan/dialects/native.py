@@ -6,13 +6,14 @@ Every disagreement with the models becomes a fault at its JSON pointer, all of t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
 from kubernaut.cluster.objects import escape
 from kubernaut.errors import Fault
-from kubernaut.plan.model import Plan, Signal
+from kubernaut.plan.model import Plan, Signal, plan_schema
 from kubernaut.plan.provenance import Ledger, near_miss, shown
 
 NAME = "kubernaut"
@@ -41,7 +42,7 @@ def translate(document: dict[str, JsonValue], ledger: Ledger, signal: Signal | N
         for fault in faults_of(error, document):
             exists = fault.code != "missing_field"
             ledger.fault(fault.pointer, fault.code, fault.message, fault.remedy, covers=exists, plan=fault.pointer)
-    ledger.field("", "")
+    ledger.identity()
     if plan is None or signal is None:
         return plan
     if plan.signal is None:
@@ -67,9 +68,10 @@ def _fault(detail: dict[str, Any], document: JsonValue) -> Fault:
     pointer, parent = _locate(detail["loc"], document, missing=kind == "missing")
     last = str(detail["loc"][-1]) if detail["loc"] else ""
     if kind == "extra_forbidden":
-        return Fault(
-            pointer=pointer, code="unknown_field", message=f"there is no field {shown(last)} here", remedy="Remove it."
-        )
+        near = near_miss(last, _field_names())
+        hint = f"Did you mean {near!r}?" if near else "Remove it."
+        message = f"there is no field {shown(last)} here"
+        return Fault(pointer=pointer, code="unknown_field", message=message, remedy=hint)
     if kind == "missing":
         near = near_miss(last, parent) if isinstance(parent, dict) else None
         hint = f"Give it; did you mean it by {near!r}?" if near else _REMEDIES["missing"]
@@ -81,6 +83,14 @@ def _fault(detail: dict[str, Any], document: JsonValue) -> Fault:
         message=message[:1].lower() + message[1:400],
         remedy=_REMEDIES.get(kind, "Correct the value; the plan reference has its type and limits."),
     )
+
+
+@lru_cache(maxsize=1)
+def _field_names() -> tuple[str, ...]:
+    """Every field name of a plan, wherever it may stand; for remedies."""
+    schema = plan_schema()
+    models = [schema, *schema["$defs"].values()]
+    return tuple(sorted({name for model in models for name in model.get("properties", {})}))
 
 
 def _code(kind: str) -> str:

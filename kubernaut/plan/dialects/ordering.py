@@ -1,6 +1,6 @@
 """Which step waits for what in an answer with a primary action (BR-WF-018, BR-WF-020).
 
-Pure: from condition words, execution orders and prerequisites to edges. Among the secondaries of one condition, lower
+From condition words, execution orders and prerequisites to edges. Among the secondaries of one condition, lower
 orders go first and equal ones run in parallel:
 
 - `if_primary_fails`: a failure edge on the primary and on every fallback of a lower order (a later one is tried only if
@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
+from kubernaut.actions import catalogue
+from kubernaut.plan.dialects.action import Action, number
 from kubernaut.plan.model import EdgeOutcome
+from kubernaut.plan.provenance import Reader, near_miss, shown
 
 
 class When(StrEnum):
@@ -27,6 +30,9 @@ class When(StrEnum):
     IF_PRIMARY_FAILS = "if_primary_fails"
     AFTER_PRIMARY = "after_primary"
     PARALLEL_WITH_PRIMARY = "parallel_with_primary"
+
+
+_WORDS = ", ".join(When)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,3 +81,110 @@ def _edges(when: When, primary: str, lower: Sequence[Secondary], previous: Seque
     if when is When.AFTER_PRIMARY:
         return ((primary, EdgeOutcome.SUCCESS), *stage)
     return stage
+
+
+# --- reading them
+
+
+def read_order(readers: list[Reader], actions: list[Action], known: list[Action], *, primary: str) -> dict[str, str]:
+    """Conditions, orders and prerequisites become edges; returns each step's condition in the AI's words."""
+    conditions: dict[str, str] = {}
+    secondaries: list[Secondary] = []
+    for reader, action in zip(readers, actions, strict=True):
+        when = _read_condition(reader, action, conditions)
+        order = number(reader, "execution_order")
+        needs = _read_prerequisites(reader, action, known)
+        if order is not None:
+            reader.ledger.field(reader.at("execution_order"), f"{action.step}/depends_on")
+        if when is not None:
+            secondaries.append(Secondary(id=action.id, when=when, order=order or 0, needs=needs))
+    _require_orders(readers, actions, secondaries)
+    for step, wanted in edges(primary, secondaries).items():
+        action = next(action for action in actions if action.id == step)
+        action.draft["depends_on"] = [{"step": other, "outcome": outcome.value} for other, outcome in wanted]
+        _refuse_contradiction(action, wanted, action_reader=readers[actions.index(action)])
+    return conditions
+
+
+def _read_condition(reader: Reader, action: Action, conditions: dict[str, str]) -> When | None:
+    plan = f"{action.step}/depends_on"
+    word = reader.text("condition", plan=plan)
+    if word is None:
+        if not reader.has("condition"):
+            reader.missing("condition", f"one of {_WORDS}", plan=plan)
+        return None
+    conditions[action.id] = word
+    if word in list(When):
+        reader.ledger.field(reader.at("condition"), plan)
+        return When(word)
+    near = near_miss(word, list(When))
+    reader.ledger.fault(
+        reader.at("condition"),
+        "unknown_condition",
+        f"{shown(word)} is no condition of a secondary action",
+        f"{f'Did you mean {near!r}? ' if near else ''}Use one of {_WORDS}.",
+        plan=plan,
+    )
+    return None
+
+
+def _require_orders(readers: list[Reader], actions: list[Action], secondaries: list[Secondary]) -> None:
+    """An order may be left out only where there is nothing to order."""
+    for secondary in secondaries:
+        position = next(index for index, action in enumerate(actions) if action.id == secondary.id)
+        alone = sum(other.when is secondary.when for other in secondaries) == 1
+        if not alone and not readers[position].has("execution_order"):
+            readers[position].missing(
+                "execution_order", "the order among the actions of the same condition", plan=f"/order/{secondary.id}"
+            )
+
+
+def _read_prerequisites(reader: Reader, action: Action, known: list[Action]) -> tuple[str, ...]:
+    needs = []
+    for pointer, text in reader.texts("prerequisites"):
+        matches = _named(text, action, known)
+        if len(matches) == 1:
+            needs.append(matches[0].id)
+            reader.ledger.field(pointer, f"{action.step}/depends_on")
+        elif matches:
+            ids = ", ".join(match.id for match in matches)
+            reader.ledger.fault(
+                pointer,
+                "ambiguous_prerequisite",
+                f"{shown(text)} names several actions: {ids}",
+                "Name an action that occurs once.",
+            )
+        else:
+            near = near_miss(text, [other.name or "" for other in known if other is not action])
+            reader.ledger.fault(
+                pointer,
+                "dangling_prerequisite",
+                f"no other action of this answer is {shown(text)}",
+                f"Did you mean {near!r}?" if near else "Name an action of this answer that must have succeeded.",
+            )
+    return tuple(needs)
+
+
+def _named(text: str, action: Action, known: list[Action]) -> list[Action]:
+    """The actions that a prerequisite names: by the same word first, then by any name of the same action."""
+    others = [other for other in known if other is not action]
+    same_word = [other for other in others if other.name == text or other.id == text]
+    if same_word:
+        return same_word
+    spec = catalogue.find(text)
+    return [other for other in others if spec is not None and other.spec is not None and other.spec.name == spec.name]
+
+
+def _refuse_contradiction(
+    action: Action, wanted: tuple[tuple[str, EdgeOutcome], ...], *, action_reader: Reader
+) -> None:
+    succeeded = {step for step, outcome in wanted if outcome is EdgeOutcome.SUCCESS}
+    failed = {step for step, outcome in wanted if outcome is EdgeOutcome.FAILURE}
+    for step in sorted(succeeded & failed):
+        action_reader.ledger.fault(
+            action_reader.at("prerequisites"),
+            "contradictory_prerequisite",
+            f"{action.id} runs only when {step} failed, and needs it to have succeeded",
+            "Remove the prerequisite, or choose another condition.",
+            plan=f"{action.step}/depends_on",
+        )

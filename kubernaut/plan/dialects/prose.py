@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,7 @@ from kubernaut.plan.model import (
     ObjectCondition,
     Target,
 )
+from kubernaut.postconditions import registry
 
 Unit = Literal["ratio", "seconds", "bytes", "count", "number"]
 
@@ -108,6 +109,7 @@ _STATUS_FIGURES: Mapping[str, str] = dict.fromkeys(
 ) | dict.fromkeys(
     ("available_replicas", "availableReplicas", "available_pods", "deployment.available_replicas"), "availableReplicas"
 )
+_SCALED = ("Deployment", "StatefulSet")
 _DESIRED = ("replicas", "replica_count", "desired_replicas", "deployment.replicas")
 
 _NAMED_WORDS: Mapping[str, str] = (
@@ -156,21 +158,29 @@ def read(text: str, target: Target | None) -> Reading:
     return NotUnderstood("it is neither `name operator number unit` nor a word that names a known state")
 
 
-def _about(target: Target | None, make: Callable[[Target], Check]) -> Reading:
-    return make(target) if target is not None else NeedsTarget()
+def _of_workload(target: Target | None, expression: str) -> Reading:
+    if target is None:
+        return NeedsTarget()
+    if target.kind not in _SCALED:
+        return NotUnderstood(f"a {target.kind} has no replicas")
+    return ObjectCondition(target=target, expression=expression)
+
+
+def _named(check: str, target: Target | None) -> Reading:
+    if target is None:
+        return NeedsTarget()
+    known = registry.find(check)
+    if known is None or target.kind not in known.target_kinds:
+        return NotUnderstood(f"it cannot be read of a {target.kind}")
+    return NamedCondition(check=check, version=known.version, target=target)
 
 
 def _bare_word(words: str, target: Target | None) -> Reading | None:
     check = _NAMED_WORDS.get(words)
     if check is not None:
-        return _about(target, lambda found: NamedCondition(check=check, target=found))
+        return _named(check, target)
     if words == "service_unavailable":
-        return _about(
-            target,
-            lambda found: ObjectCondition(
-                target=found, expression=f"object == null || {_status('availableReplicas')} < 1"
-            ),
-        )
+        return _of_workload(target, f"object == null || {_status('availableReplicas')} < 1")
     if words in _METRIC_WORDS:
         return MetricCondition(metric=words, comparison=Comparison.EQ, value=1.0)
     return None
@@ -189,7 +199,7 @@ def _state(words: str, target: Target | None) -> Reading | None:
     if match is None:
         return None
     if match["name"] in ("pod_status", "pod.status", "pods_status", "pod_phase") and match["state"] == "Running":
-        return _about(target, lambda found: NamedCondition(check="pods_running", target=found))
+        return _named("pods_running", target)
     return NotUnderstood(f"the state {match['state']!r} of {match['name']!r} is not one that can be read")
 
 
@@ -213,7 +223,7 @@ def _replica_comparison(name: str, sign: Comparison, number: float, unit: str, t
         return NotUnderstood(f"{name} is a whole number without a unit")
     figure = "object.spec.replicas" if name in _DESIRED else _status(_STATUS_FIGURES[name])
     expression = f"object != null && {figure} {sign.value} {int(number)}"
-    return _about(target, lambda found: ObjectCondition(target=found, expression=expression))
+    return _of_workload(target, expression)
 
 
 def _metric(name: str, sign: Comparison, number: float, unit: str) -> Reading:
