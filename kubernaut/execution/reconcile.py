@@ -109,6 +109,8 @@ def _current(facts: Facts) -> VerdictFacts | None:
 
 def _ended(facts: Facts, run: RunFacts) -> Transition:
     verdict = _current(facts)
+    if facts.phase is Phase.PAUSED and verdict is not None and verdict.outcome is not ExecutionOutcome.FAILURE:
+        return Transition(to=Phase.RUNNING, round=facts.round, reason="its run went on in Airflow")
     if verdict is None:
         return _fail(facts, f"its run ended in Airflow as {run.state.value} without a verdict")
     if verdict.outcome is ExecutionOutcome.FAILURE:

@@ -67,7 +67,7 @@ def progress_of(request: pytest.FixtureRequest) -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def practice() -> Iterator[Any]:
     """The practice cluster's server in this process: `.url`, `.token`, `.connection_json()`, its core."""
-    from kubernaut.cluster.practice import PracticeServer
+    from kubernaut.cluster.practice.server import PracticeServer
 
     with PracticeServer() as server:
         yield server
