@@ -8,7 +8,7 @@ does not say. Objects are plain JSON documents, as the API server sent them.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
@@ -123,7 +123,7 @@ class KubeClient:
         timeout: float,
         label_selector: str | None = None,
         field_selector: str | None = None,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """Events after `resource_version`; ends when the server or the network closes it or `timeout` seconds are over.
 
         The caller then lists again: an end says nothing about what was missed. Raises `WatchExpired`, `StepFailure`.

@@ -48,7 +48,7 @@ async def test_a_kubeconfig_in_the_connection_is_used(
     config = server.kubeconfig()
     path = tmp_path / "config"
     path.write_text(json.dumps(config))
-    extra = {
+    extra: dict[str, dict[str, Any]] = {
         "text": {"kube_config": json.dumps(config)},
         "document": {"kube_config": config},
         "path": {"kube_config_path": str(path)},
