@@ -119,7 +119,7 @@ def dsn(url: URL) -> str:
 
 def unavailable(url: URL, error: BaseException) -> StoreUnavailable:
     """What to raise where no connection could be made. `str(url)` masks the password; a driver's text may hold it."""
-    text = str(error).strip() or type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".?") or type(error).__name__
     if url.password:
         text = text.replace(str(url.password), "***")
     return StoreUnavailable(
@@ -156,6 +156,8 @@ def _json(value: object) -> str:
 
 def _translate(context: ExceptionContext) -> None:
     """Names the remedy of two errors that say nothing to whoever runs the system."""
+    if context.is_pre_ping:
+        return  # the pool replaces the connection
     original = context.original_exception
     state = getattr(original, "sqlstate", None)
     if context.is_disconnect:
@@ -184,8 +186,14 @@ def _options(null_pool: bool) -> dict[str, Any]:
 
 def make_engine(url: URL, *, null_pool: bool = False) -> Engine:
     """A new engine (psycopg 3); most callers want `sync_engine`."""
-    engine = create_engine("postgresql+psycopg://", creator=partial(connect, url), **_options(null_pool))
+    engine = create_engine("postgresql+psycopg://", **_options(null_pool))
     event.listen(engine, "handle_error", _translate)
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> object:
+        # The dialect's own context holds how JSON is written and read.
+        return connect(url, context=parameters["context"])
+
     return engine
 
 

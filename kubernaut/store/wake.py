@@ -91,8 +91,10 @@ class Wakeup:
         Returns whether there was a call. Callers look at the rows in every case.
         """
         limit = self._patience() if timeout is None else min(timeout, self._patience())
+        # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the call.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), limit)
+            async with asyncio.timeout(limit):
+                await self._event.wait()
         woken = self._event.is_set()
         self._event.clear()
         return woken
@@ -130,7 +132,8 @@ class Waker:
         """Wait until it listens (for tests and health; nobody else needs to). Returns whether it does."""
         self._start()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._listens.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._listens.wait()
         return self.listening
 
     @asynccontextmanager
@@ -192,7 +195,8 @@ class Waker:
             self._call_all()  # what was called before LISTEN was not heard
             while not lost.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(lost.wait(), PROBE_SECONDS)
+                    async with asyncio.timeout(PROBE_SECONDS):
+                        await lost.wait()
                 if not lost.is_set():
                     await connection.execute("SELECT 1", timeout=5)
         except Exception as error:
@@ -259,11 +263,12 @@ class SyncListener:
             if self._connection is None:
                 remaining = min(remaining, self._retry_at - time.monotonic())
             if self._ready(max(0.0, remaining)):
-                return frozenset()
+                break
             heard = self._heard()
             if heard or time.monotonic() >= end:
                 return heard
-        self._drop()
+        if self.closed:
+            self._drop()
         return frozenset()
 
     def wake(self) -> None:
