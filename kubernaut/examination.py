@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from kubernaut.errors import Fault
 from kubernaut.plan.model import Dependency, Plan
@@ -87,6 +87,8 @@ class Examination(BaseModel):
     plan: Plan | None = None
     workflow: Workflow | None = None
     bindings: Bindings | None = None
+    pointers: dict[str, str] = Field(default_factory=dict)
+    """Step id → pointer of that step in the input, for what is found out about it later (`plan.live`)."""
 
     @property
     def hash(self) -> str | None:
@@ -100,7 +102,16 @@ class Examination(BaseModel):
         return {
             **self.model_dump(
                 mode="json",
-                include={"outcome", "dialect", "confidence", "approval_required", "human_reasons", "steps", "unchecked", "faults"},
+                include={
+                    "outcome",
+                    "dialect",
+                    "confidence",
+                    "approval_required",
+                    "human_reasons",
+                    "steps",
+                    "unchecked",
+                    "faults",
+                },
             ),
             "approval_reasons": [reason.model_dump(mode="json") for reason in self.approval_reasons],
             "warnings": list(self.warnings),
