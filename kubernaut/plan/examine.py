@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from kubernaut.actions import registry
 from kubernaut.errors import Fault, InvalidInput
 from kubernaut.examination import (
     UNANSWERABLE,
@@ -29,7 +28,7 @@ from kubernaut.plan import graph, permission, validate
 from kubernaut.plan.dialects import Translation, translate
 from kubernaut.plan.dialects.recognise import KUBERNAUT
 from kubernaut.plan.model import ActionUndo, Plan, PlanBody, Signal, Step, Target
-from kubernaut.plan.normalise import default_cluster, lookups, normalise
+from kubernaut.plan.normalise import action_spec, default_cluster, lookups, normalise
 from kubernaut.plan.permission import Permission
 from kubernaut.plan.salvage import salvage
 from kubernaut.plan.signals import parse_signal
@@ -214,7 +213,7 @@ class _Work:
                 self._require_one(step.undo.action, f"/steps/{index}/undo/action")
 
     def _require_one(self, action: str, plan_pointer: str) -> None:
-        spec = registry.find(action)
+        spec = action_spec(action)
         if spec is not None and not spec.installed:
             message = f"no executor is installed for {spec.name}; its parameters are kept as given"
             self.human.append(
@@ -286,7 +285,7 @@ class _Work:
 
 
 def _needs_cluster(step: Step) -> bool:
-    spec = registry.find(step.action)
+    spec = action_spec(step.action)
     return spec is not None and bool(spec.target_kinds) and (step.target is None or step.target.cluster is None)
 
 

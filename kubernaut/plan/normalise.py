@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from kubernaut.actions import registry
@@ -38,6 +39,18 @@ from kubernaut.workflow.compile import StepLookups
 
 _Body = TypeVar("_Body", bound=PlanBody)
 _Condition = TypeVar("_Condition", PostCondition, RollbackTrigger)
+
+
+@lru_cache(maxsize=1_024)
+def action_spec(name: str) -> ActionSpec | None:
+    """As `registry.find`; asked many times for each step, so remembered."""
+    return registry.find(name)
+
+
+def _known(name: str) -> ActionSpec:
+    spec = action_spec(name)
+    assert spec is not None, name  # validation has refused it otherwise
+    return spec
 
 
 def default_cluster(settings: Settings) -> str | None:
@@ -88,7 +101,7 @@ class _Completion:
         )
 
     def _step(self, step: Step, about: Target) -> Step:
-        spec = registry.find(step.action)
+        spec = action_spec(step.action)
         own = step.target or Target()
         target = own if spec is None else self._target_of(own, spec, about)
         within = target if target.kind else about
@@ -161,12 +174,10 @@ def lookups() -> StepLookups:
     return StepLookups(
         target=lambda step: step.target or Target(),
         step_name=step_name,
-        default_timeout=lambda step: registry.spec(step.action).default_timeout,
+        default_timeout=lambda step: _known(step.action).default_timeout,
         undo_of=undo_of,
         default_check=default_check,
-        changed_object=lambda step, target: (
-            object_identity(target) if registry.spec(step.action).changes_cluster else None
-        ),
+        changed_object=lambda step, target: object_identity(target) if _known(step.action).changes_cluster else None,
     )
 
 
@@ -174,7 +185,7 @@ def undo_of(step: Step) -> Undo:
     """How the step is taken back: as it says, else as its action's effect allows."""
     if step.undo is not None:
         return step.undo
-    spec = registry.spec(step.action)
+    spec = _known(step.action)
     if spec.undo_reason is not None:
         return NoUndo(reason=spec.undo_reason)
     return AutomaticUndo() if spec.changes_cluster else NoUndo(reason="it changes nothing in the cluster")

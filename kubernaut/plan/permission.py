@@ -23,8 +23,10 @@ from kubernaut.plan.model import (
     ObjectCondition,
     PlanBody,
     Risk,
+    Step,
     Target,
 )
+from kubernaut.plan.normalise import action_spec
 from kubernaut.plan.validate import conditions_of
 from kubernaut.policy import Decision, Policy, Rule, Ruling, Subject, rule
 from kubernaut.postconditions import readable
@@ -61,10 +63,8 @@ def permission_of(body: PlanBody, *, policy: Policy, settings: Settings) -> Perm
     found = Permission()
     for index, step in enumerate(body.steps):
         at = f"/steps/{index}"
-        target = step.target or Target()
-        _judge_action(found, policy, step.action, step.params, target, at)
-        if isinstance(step.undo, ActionUndo):
-            _judge_action(found, policy, step.undo.action, step.undo.params, target, f"{at}/undo")
+        for subject, place in zip(changed_by(step), ("", "/undo"), strict=False):
+            _judge_subject(found, policy, subject, f"{at}{place}")
         if step.requires_approval:
             message = f"step {step.id!r} asks for an approval"
             found.approval.append(HumanReason(code="step_requires_approval", message=message, pointer=at))
@@ -76,18 +76,17 @@ def permission_of(body: PlanBody, *, policy: Policy, settings: Settings) -> Perm
     return found
 
 
-def _judge_action(
-    found: Permission,
-    policy: Policy,
-    action: str,
-    params: Mapping[str, JsonValue],
-    target: Target,
-    at: str,
-) -> None:
-    spec = registry.find(action)
-    if spec is None:
-        return
-    subject = subject_of(spec.name, spec.changes_cluster, target, params)
+def changed_by(step: Step) -> tuple[Subject, ...]:
+    """What the policy is asked about one step: its action, and the action that would undo it where it names one."""
+    named = [(step.action, step.params)]
+    if isinstance(step.undo, ActionUndo):
+        named.append((step.undo.action, step.undo.params))
+    target = step.target or Target()
+    specs = [(action_spec(action), params) for action, params in named]
+    return tuple(subject_of(spec.name, spec.changes_cluster, target, params) for spec, params in specs if spec)
+
+
+def _judge_subject(found: Permission, policy: Policy, subject: Subject, at: str) -> None:
     found.ruling(rule(policy, subject), subject, at)
     for ruling in _deferred(policy, subject):
         message = f"the value is computed when the step runs, and it may be one that needs an approval: {ruling.text}"
@@ -111,11 +110,11 @@ def subject_of(action: str, changes: bool, target: Target, params: Mapping[str, 
 def _deferred(policy: Policy, subject: Subject) -> Iterator[Ruling]:
     """What the limits would say of values that are known only when the step runs: the strictest ruling of each side."""
     computed = [name for name, value in subject.params.items() if registry.is_deferred(value)]
+    if not computed:
+        return
     limited = policy.model_copy(
         update={"rules": tuple(one for one in policy.rules if one.limit and one.limit.parameter in computed)}
     )
-    if not limited.rules:
-        return
     for extreme in _EXTREMES:
         yield rule(limited, subject.model_copy(update={"params": dict.fromkeys(computed, extreme)}))
 
@@ -139,7 +138,7 @@ def unread_labels(waiting: Rule, subject: Subject) -> tuple[str, ...]:
 
 def label_owner(target: Target) -> str:
     """Whose labels decide about a target: its namespace's, or a cluster-scoped object's own."""
-    namespaced = target.kind not in BY_KIND or BY_KIND[target.kind].namespaced
+    namespaced = target.kind is None or target.kind not in BY_KIND or BY_KIND[target.kind].namespaced
     if namespaced and target.namespace:
         place = f"namespace {target.namespace}"
     elif target.name and target.kind:

@@ -33,6 +33,7 @@ from kubernaut.plan.model import (
     Step,
     Target,
 )
+from kubernaut.plan.normalise import action_spec
 from kubernaut.plan.provenance import shown
 from kubernaut.settings import Settings
 
@@ -120,7 +121,7 @@ def timeout_warnings(body: PlanBody, settings: Settings) -> Iterator[str]:
 
 def _step_faults(step: Step, own: Target, at: str, clusters: _Clusters) -> Iterator[Fault]:
     yield from _text_faults(step.name, f"{at}/name")
-    spec = registry.find(step.action)
+    spec = action_spec(step.action)
     if spec is None:
         yield unknown_action(step.action, f"{at}/action")
         yield from _marks(step.params, f"{at}/params")
@@ -154,7 +155,7 @@ def unknown_action(name: str, pointer: str) -> Fault:
 def _param_faults(action: str, params: Mapping[str, JsonValue], at: str) -> Iterator[Fault]:
     for fault in registry.validate_params(action, params):
         yield fault.model_copy(update={"pointer": f"{at}{fault.pointer}"})
-    installed = registry.spec(action).installed
+    installed = (spec := action_spec(action)) is not None and spec.installed
     for name, value in params.items():
         place = f"{at}/{escape(name)}"
         if (action, name) in _PROSE:
@@ -174,7 +175,7 @@ def _undo_faults(step: Step, spec: ActionSpec, at: str) -> Iterator[Fault]:
             remedy='Leave undo out, name another action, or say {"kind": "none", "reason": "…"}.',
         )
     if isinstance(step.undo, ActionUndo):
-        undo = registry.find(step.undo.action)
+        undo = action_spec(step.undo.action)
         if undo is None:
             yield unknown_action(step.undo.action, f"{at}/undo/action")
         else:
@@ -295,7 +296,7 @@ def _unreadable(check: ObjectCondition | NamedCondition | ListCondition, at: str
     needs = {"kind": target.kind}
     if not isinstance(check, ListCondition):
         needs["name"] = target.name
-    if target.kind in BY_KIND and BY_KIND[target.kind].namespaced:
+    if target.kind and target.kind in BY_KIND and BY_KIND[target.kind].namespaced:
         needs["namespace"] = target.namespace
     missing = [part for part, value in needs.items() if not value]
     if missing:

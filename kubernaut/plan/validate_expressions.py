@@ -27,6 +27,7 @@ from kubernaut.plan.model import (
     Step,
     StepsCondition,
 )
+from kubernaut.plan.normalise import action_spec
 from kubernaut.plan.provenance import shown
 
 _TYPES = {
@@ -52,12 +53,10 @@ def expression_faults(body: PlanBody, *, ordered: bool) -> Iterator[Fault]:
     reader = _Reader(ids=ids, variables=frozenset(body.variables), upstream=_upstream(body) if ordered else {})
     for index, step in enumerate(body.steps):
         yield from _step_faults(step, f"/steps/{index}", reader)
-    for place, conditions in (
-        ("success_criteria", body.success_criteria),
-        ("rollback_triggers", body.rollback_triggers),
-    ):
-        for number, condition in enumerate(conditions):
-            yield from _check_faults(condition.check, f"/{place}/{number}/check", reader, None)
+    for number, criterion in enumerate(body.success_criteria):
+        yield from _check_faults(criterion.check, f"/success_criteria/{number}/check", reader, None)
+    for number, trigger in enumerate(body.rollback_triggers):
+        yield from _check_faults(trigger.check, f"/rollback_triggers/{number}/check", reader, None)
 
 
 def _upstream(body: PlanBody) -> dict[str, frozenset[str]]:
@@ -119,7 +118,7 @@ def _check_faults(check: Check, at: str, reader: _Reader, step: str | None) -> I
 def _param_faults(
     action: str, params: Params, at: str, reader: _Reader, step: str | None, *, after: bool
 ) -> Iterator[Fault]:
-    spec = registry.find(action)
+    spec = action_spec(action)
     name = spec.name if spec else action
     wanted = _wanted(name)
     for key, value in params.items():
@@ -152,7 +151,7 @@ def _param_faults(
 @cache
 def _wanted(action: str) -> Mapping[str, ResultType]:
     """The type that each parameter of an installed action takes; ANY where it takes several."""
-    spec = registry.find(action)
+    spec = action_spec(action)
     if spec is None or spec.params is None:
         return {}
     properties: Mapping[str, Any] = spec.params.model_json_schema().get("properties", {})
