@@ -37,8 +37,8 @@ CONNECT_TIMEOUT = 5.0
 """Seconds."""
 POOL_SIZE = 5
 POOL_OVERFLOW = 5
-POOL_TIMEOUT = 10.0
-"""Seconds."""
+POOL_TIMEOUT = 30.0
+"""Seconds to wait for one of them; when a halt ends, a thousand steps look at once."""
 
 _SERVER_SETTINGS = {
     "application_name": "kubernaut",
@@ -46,6 +46,9 @@ _SERVER_SETTINGS = {
     "statement_timeout": str(STATEMENT_TIMEOUT_MS),
     "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
 }
+
+_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""Seconds and times: whoever only listens would not notice a network that went away."""
 
 _MISSING = {"3F000": "schema", "42P01": "table", "42703": "column"}
 """SQLSTATEs of what a migration would have made."""
@@ -131,7 +134,7 @@ def unavailable(url: URL, error: BaseException) -> StoreUnavailable:
 def connect(url: URL, **options: Any) -> psycopg.Connection[Any]:
     """A psycopg connection with our timeouts. Raises `StoreUnavailable`. `options`: as psycopg.connect has them."""
     server = " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items())
-    values = {"connect_timeout": int(CONNECT_TIMEOUT), "options": server, **url.query, **options}
+    values = {"connect_timeout": int(CONNECT_TIMEOUT), "options": server, **_KEEPALIVE, **url.query, **options}
     try:
         return psycopg.connect(dsn(url.set(query={})), **values)
     except psycopg.Error as error:

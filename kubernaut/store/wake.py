@@ -177,7 +177,7 @@ class Waker:
         while True:
             try:
                 connection = await self._connect()
-            except ConfigurationError as error:
+            except Exception as error:  # whatever it is, whoever waits must not depend on it
                 log.warning("waiting code polls every %.1f s instead of being woken: %s", self._poll, error)
             else:
                 pause = FIRST_PAUSE

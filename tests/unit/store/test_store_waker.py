@@ -101,6 +101,31 @@ async def test_a_broken_connection_wakes_everybody_and_is_made_anew(server: Serv
         assert await wakeup.wait(60)
 
 
+async def test_a_cancellation_that_comes_together_with_a_call_is_not_lost(server: Server, waker: wake.Waker) -> None:
+    async def wait() -> None:
+        async with waker.subscribe("halt") as wakeup:
+            wakeup.clear()
+            started.set()
+            await wakeup.wait(60)
+
+    started = asyncio.Event()
+    await waker.ready()
+    task = asyncio.create_task(wait())
+    await started.wait()
+    await asyncio.sleep(0)
+    server.connections[0].call("halt")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_it_can_be_closed_at_the_moment_the_connection_breaks(server: Server, waker: wake.Waker) -> None:
+    await waker.ready()
+    server.connections[0].lost(server.connections[0])
+    async with asyncio.timeout(2):
+        await waker.close()
+
+
 async def test_all_subscriptions_share_one_connection(server: Server, waker: wake.Waker) -> None:
     async with waker.subscribe("a"), waker.subscribe("b"), waker.subscribe("c"):
         await waker.ready()
