@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
+from kubernaut.cluster.objects import resolve
 from kubernaut.errors import Fault, InvalidInput
 from kubernaut.examination import (
     UNANSWERABLE,
@@ -39,6 +40,9 @@ from kubernaut.workflow.compile import Compiled, compile_plan
 from kubernaut.workflow.version import FACTORY_VERSION
 
 _DISORDER = frozenset({graph.GraphFaultCode.CYCLE, graph.GraphFaultCode.DUPLICATE_ID})
+_PART_OF_TARGET = re.compile(
+    r"(?P<body>(/alternatives/\d+)?)/(steps|success_criteria|rollback_triggers)/\d+.*/target(?P<part>/\w+)"
+)
 _TRACKING_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 
@@ -193,18 +197,25 @@ class _Work:
 
     def _add(self, faults: Iterable[Fault], prefix: str) -> None:
         """Faults at the input's own places; what the translation has said already is not said again."""
-        known = {(fault.pointer, fault.code) for fault in self.faults}
+        known = set(self.faults)
         for fault in faults:
             place = f"{prefix}{fault.pointer}"
             if self.translation.already_reported(place):
                 continue
             found = fault.model_copy(update={"pointer": self._source(place)})
-            if (found.pointer, found.code) not in known or found not in self.faults:
+            if found not in known:
                 self.faults.append(found)
-            known.add((found.pointer, found.code))
+            known.add(found)
 
     def _source(self, plan_pointer: str) -> str:
-        return plan_pointer if self._native else self.translation.source_of(plan_pointer)
+        if not self._native:
+            return self.translation.source_of(plan_pointer)
+        # a part of a target that the step left out was written once, in the plan's target
+        inherited = _PART_OF_TARGET.fullmatch(plan_pointer)
+        if inherited is not None and resolve(self.document, plan_pointer) is None:
+            above = f"{inherited['body']}/target{inherited['part']}"
+            return above if resolve(self.document, above) is not None else plan_pointer
+        return plan_pointer
 
     def _require_installed(self, plan: Plan) -> None:
         for index, step in enumerate(plan.steps):
@@ -239,7 +250,15 @@ class _Work:
             lookups=lookups(),
         )
         self.warnings += compiled.warnings
-        return compiled
+        unchecked = tuple(dict.fromkeys((*compiled.bindings.unchecked, *self._not_understood())))
+        return replace(compiled, bindings=compiled.bindings.model_copy(update={"unchecked": unchecked}))
+
+    def _not_understood(self) -> Iterator[str]:
+        """Criteria in words that nobody understood: once approved, the verdict names them as it names unread ones."""
+        for question in self.translation.questions:
+            text = resolve(self.document, question.pointer)
+            if isinstance(text, str):
+                yield text
 
     # --- result
 
@@ -290,6 +309,4 @@ def _needs_cluster(step: Step) -> bool:
 
 
 def _with_reported(translation: Translation, places: Iterable[str]) -> Translation:
-    from dataclasses import replace
-
     return replace(translation, reported=translation.reported | frozenset(places))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from kubernaut.actions import registry
-from kubernaut.cluster.objects import BY_KIND
+from kubernaut.cluster.objects import BY_KIND, escape
 from kubernaut.errors import Fault
 from kubernaut.examination import HumanReason
 from kubernaut.plan.model import (
@@ -120,14 +120,23 @@ def _deferred(policy: Policy, subject: Subject) -> Iterator[Ruling]:
 
 
 def denied(ruling: Ruling, pointer: str) -> Fault:
-    """:param pointer: of the step or check; the fault is about its parameters or its target"""
-    place = "params" if all(one.limit for one in ruling.rules) else "target"
+    """:param pointer: of the step or check; the fault is about the part of it that the first rule speaks of"""
     return Fault(
-        pointer=f"{pointer}/{place}",
+        pointer=f"{pointer}{_place(ruling.rules[0])}",
         code="policy_denied",
         message=f"the policy denies it: {ruling.text}",
         remedy="Choose another target or action; only an administrator changes the policy (docs/security.md).",
     )
+
+
+def _place(decisive: Rule) -> str:
+    if decisive.limit is not None:
+        return f"/params/{escape(decisive.limit.parameter)}"
+    parts = {"name": decisive.names, "kind": decisive.kinds, "namespace": decisive.namespaces}
+    part = next((f"/{part}" for part, patterns in parts.items() if patterns), "")
+    if not part and decisive.actions:
+        return "/action"
+    return f"/target{part}"
 
 
 def unread_labels(waiting: Rule, subject: Subject) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ from kubernaut.plan.model import (
 from kubernaut.plan.normalise import action_spec
 from kubernaut.plan.provenance import shown
 from kubernaut.settings import Settings
+from kubernaut.workflow.compile import readable
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
@@ -65,6 +66,7 @@ def validate(body: PlanBody, given: PlanBody, *, settings: Settings) -> Iterator
         yield from _step_faults(step, own, f"/steps/{index}", clusters)
     for pointer, condition in conditions_of(body):
         yield from _condition_faults(condition, pointer, clusters)
+    yield from _ambiguous_names(body)
     for name, value in body.variables.items():
         yield from _marks(value, f"/variables/{escape(name)}")
 
@@ -282,6 +284,19 @@ def _condition_faults(condition: Condition, at: str, clusters: _Clusters) -> Ite
             yield from _marks(getattr(check, part), f"{at}/check/{part}")
     if isinstance(check, QueryCondition):
         yield from _query_faults(check, f"{at}/check/query")
+
+
+def _ambiguous_names(body: PlanBody) -> Iterator[Fault]:
+    """What nobody can read is excused by its name: nothing that can be read may hide behind the same name."""
+    excused = {condition.name for _, condition in conditions_of(body) if not readable(condition.check)}
+    for pointer, condition in conditions_of(body):
+        if condition.name in excused and readable(condition.check):
+            yield Fault(
+                pointer=f"{pointer}/name",
+                code="ambiguous_name",
+                message=f"two conditions are called {shown(condition.name)}, and one of them cannot be read here",
+                remedy="Give each condition a name of its own.",
+            )
 
 
 def _unreadable(check: ObjectCondition | NamedCondition | ListCondition, at: str) -> Iterator[Fault]:
