@@ -17,6 +17,7 @@ from kubernaut.cluster.practice.errors import ApiError, FieldError
 from kubernaut.cluster.practice.resources import PODS, Json, ResourceType
 from kubernaut.cluster.practice.validation import validate, validate_update
 
+MAX_REPLICAS = 1000
 FIELD_VALIDATION = ("Ignore", "Warn", "Strict")
 
 
@@ -170,10 +171,17 @@ def _refuse_if(resource: ResourceType, name: str, found: list[FieldError]) -> No
 
 def _only_modelled(obj: Json) -> None:
     spec = obj.get("spec") or {}
+    expect_modelled_size(spec)
     pod = (spec.get("template") or {}).get("spec") or spec
     for name, words in (("initContainers", "init containers"), ("ephemeralContainers", "ephemeral containers")):
         if pod.get(name):
             raise errors.not_implemented(words)
+
+
+def expect_modelled_size(spec: Json) -> None:
+    """A real cluster would leave most of so many pods pending; here they would only take the machine's time."""
+    if spec.get("replicas", 0) > MAX_REPLICAS:
+        raise errors.not_implemented(f"more than {MAX_REPLICAS} replicas of one object")
 
 
 def qos_class(spec: Json) -> str:

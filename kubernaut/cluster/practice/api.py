@@ -18,6 +18,7 @@ from kubernaut.cluster.practice.admission import (
     admit_update,
     decode_body,
     expect_kind,
+    expect_modelled_size,
     expect_same_object,
 )
 from kubernaut.cluster.practice.decoding import WrongType, decode
@@ -161,6 +162,7 @@ class Api:
         if replicas < 0:
             problem = FieldError.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
             raise errors.invalid(_SCALES, old["metadata"]["name"], [problem])
+        expect_modelled_size({"replicas": replicas})
         new = {**old, "spec": {**old["spec"], "replicas": replicas}}
         stored = self._registry.update(
             resource, old, new, options.field_manager, subresource="scale", persist=not options.dry_run

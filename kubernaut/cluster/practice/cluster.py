@@ -35,6 +35,7 @@ class PracticeCluster:
     :param timing: how long things take
     :param seed: names and uids are the same for the same seed and the same requests
     :param history_limit: how many changes watches and pages can look back on
+    :param track_fields: whether managedFields are kept; simulations that ask nobody's name do without
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class PracticeCluster:
         timing: Timing | None = None,
         seed: int = 0,
         history_limit: int = 20_000,
+        track_fields: bool = True,
     ) -> None:
         self.clock = clock
         self.store = Store(history_limit=history_limit)
-        self.registry = Registry(self.store, clock, seed)
+        self.registry = Registry(self.store, clock, seed, track_fields=track_fields)
         self.api = Api(self.registry)
         self._around = Surroundings(self.registry, timing or Timing(), tuple(faults), EventRecorder(self.registry))
         around = self._around

@@ -75,7 +75,20 @@ _ZERO_DROPPED: dict[str, frozenset[str]] = {
     "V1LabelSelectorRequirement": frozenset(),
 }
 
-_GO_INT = {"replicas": "int32", "observedGeneration": "int64", "generation": "int64"}
+_INT64 = {
+    "observedGeneration",
+    "generation",
+    "terminationGracePeriodSeconds",
+    "deletionGracePeriodSeconds",
+    "gracePeriodSeconds",
+    "activeDeadlineSeconds",
+    "tolerationSeconds",
+    "runAsUser",
+    "runAsGroup",
+    "fsGroup",
+    "supplementalGroups",
+    "expirationSeconds",
+}
 _NUMBERS_ALLOWED = {"limits", "requests", "capacity"}
 
 
@@ -116,12 +129,21 @@ def _value(kind: str, value: Any, path: str, owner: str, unknown: list[str]) -> 
     if kind.startswith("dict["):
         return _map(kind.split(", ", 1)[1][:-1], value, path, owner, unknown)
     if kind in _SCALARS:
-        if not _SCALARS[kind](value):
+        if not _SCALARS[kind](value) or (kind == "int" and not _fits(value, path)):
             raise _wrong_type(value, path, owner, kind)
         return value
     if not isinstance(value, dict):
         raise _wrong_type(value, path, owner, kind)
     return _object(kind, value, path, unknown)
+
+
+def _int_type(path: str) -> str:
+    return "int64" if path.rsplit(".", 1)[-1].split("[")[0] in _INT64 else "int32"
+
+
+def _fits(value: int, path: str) -> bool:
+    bits = 63 if _int_type(path) == "int64" else 31
+    return -(1 << bits) <= value < 1 << bits
 
 
 def _list(kind: str, value: Any, path: str, owner: str, unknown: list[str]) -> Any:
@@ -156,10 +178,9 @@ _GO_NAMES = {"str": "string", "datetime": "string", "map": "map[string]string", 
 
 
 def _wrong_type(value: Any, path: str, owner: str, kind: str) -> WrongType:
-    name = path.rsplit(".", 1)[-1]
     found = _JSON_NAMES.get(type(value), type(value).__name__)
     if found == "number":
-        found = f"number {value}" if isinstance(value, float) else "number"
-    wanted = _GO_INT.get(name, "int32") if kind == "int" else _GO_NAMES.get(kind, kind.replace("V1", "v1.", 1))
+        found = f"number {value}" if isinstance(value, float) or kind == "int" else "number"
+    wanted = _int_type(path) if kind == "int" else _GO_NAMES.get(kind, kind.replace("V1", "v1.", 1))
     struct = owner.replace("CoreV1", "").replace("V1", "", 1)
     return WrongType(f"json: cannot unmarshal {found} into Go struct field {struct}.{path} of type {wanted}")

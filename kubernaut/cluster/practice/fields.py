@@ -16,7 +16,6 @@ from kubernaut.cluster.practice.resources import Json
 # Lists whose items are told apart by these members; every other list is owned as a whole.
 _KEYED_LISTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "containers": (("name",),),
-    "containerStatuses": (),
     "env": (("name",),),
     "ports": (("containerPort", "protocol"), ("port", "protocol")),
     "volumes": (("name",),),
@@ -100,39 +99,46 @@ def _owned_part(obj: Json) -> Json:
 
 
 def _difference(old: Any, new: Any, name: str) -> tuple[Json, Json]:
-    """Two sets of paths below this value: set or changed, and removed."""
-    if old is new or old == new:
-        return {}, {}
-    old_items, new_items = _items(old, name), _items(new, name)
+    """Two sets of paths below this value: set or changed, and removed. Empty sets: it changed as a whole, or not."""
+    if isinstance(old, dict) and isinstance(new, dict) and name not in _WHOLE_MAPS:
+        return _members_difference(old, new, "f:")
+    old_items, new_items = _list_items(old, name), _list_items(new, name)
     if old_items is None or new_items is None:
         return _all_of(new, name), {}
+    return _members_difference(old_items, new_items, "")
+
+
+def _members_difference(old: Json, new: Json, prefix: str) -> tuple[Json, Json]:
+    """Of the members of objects (`prefix` is f:) or of keyed items, whose keys are those of fieldsV1 already."""
     touched: Json = {}
     gone: Json = {}
-    for key, value in new_items.items():
-        if key not in old_items:
-            touched[key] = _all_of(value, key[2:], item=key.startswith("k:"))
+    for key, value in new.items():
+        former = old.get(key)
+        if value is None or former is value:
             continue
-        below, below_gone = _difference(old_items[key], value, key[2:])
-        if below or (below_gone == {} and old_items[key] != value):
-            touched[key] = below
-        if below_gone:
-            gone[key] = below_gone
-    for key in old_items.keys() - new_items.keys():
-        gone[key] = {}
+        name = key if prefix else ""
+        if former is None:
+            touched[prefix + key] = _all_of(value, name, item=key.startswith("k:"))
+        elif former != value:
+            below, below_gone = _difference(former, value, name)
+            if below or not below_gone:
+                touched[prefix + key] = below
+            if below_gone:
+                gone[prefix + key] = below_gone
+    for key, value in old.items():
+        if value is not None and new.get(key) is None:
+            gone[prefix + key] = {}
     return touched, gone
 
 
-def _items(value: Any, name: str) -> dict[str, Any] | None:
-    """The separately owned members of a value, by their key in fieldsV1; None where it is owned as a whole."""
-    if isinstance(value, dict):
-        return None if name in _WHOLE_MAPS else {f"f:{key}": item for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        for keys in _KEYED_LISTS.get(name, ()):
-            if all(isinstance(item, dict) and keys[0] in item for item in value):
-                return {_item_key(item, keys): item for item in value}
-        if name == "finalizers":
-            return {f'v:"{item}"': item for item in value}
-    return None
+def _list_items(value: Any, name: str) -> Json | None:
+    """The items of a list by their key in fieldsV1; None where the list (or anything else) is owned as a whole."""
+    if not isinstance(value, list):
+        return None
+    for keys in _KEYED_LISTS.get(name, ()):
+        if all(isinstance(item, dict) and keys[0] in item for item in value):
+            return {_item_key(item, keys): item for item in value}
+    return {f'v:"{item}"': item for item in value} if name == "finalizers" else None
 
 
 def _item_key(item: Json, keys: tuple[str, ...]) -> str:
@@ -140,13 +146,18 @@ def _item_key(item: Json, keys: tuple[str, ...]) -> str:
 
 
 def _all_of(value: Any, name: str, *, item: bool = False) -> Json:
-    members = _items(value, name)
+    """Every path below a value that is new."""
+    result: Json = {".": {}} if item or name in _MAPS else {}
+    if isinstance(value, dict):
+        if name not in _WHOLE_MAPS:
+            for key, member in value.items():
+                if member is not None:
+                    result[f"f:{key}"] = _all_of(member, key)
+        return result if len(result) > 1 or "." not in result else {}
+    members = _list_items(value, name)
     if not members:
         return {}
-    result: Json = {".": {}} if item or name in _MAPS or isinstance(value, list) else {}
-    for key, member in members.items():
-        result[key] = _all_of(member, key[2:], item=key.startswith("k:"))
-    return result
+    return {".": {}} | {key: _all_of(member, "", item=key.startswith("k:")) for key, member in members.items()}
 
 
 def _union(left: Json, right: Json) -> Json:

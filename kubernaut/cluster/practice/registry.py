@@ -26,7 +26,8 @@ def stamp(moment: datetime) -> str:
 class Registry:
     """The only writer of the store."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], seed: int) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime], seed: int, *, track_fields: bool = True) -> None:
+        self._track_fields = track_fields
         self.store = store
         self.clock = clock
         self._random = random.Random(seed)  # noqa: S311 - names and uids must be repeatable, not secret
@@ -47,9 +48,10 @@ class Registry:
         if resource.has_generation:
             metadata["generation"] = 1
         new = {"apiVersion": resource.api_version, "kind": resource.kind, **obj, "metadata": metadata}
-        new["metadata"]["managedFields"] = track(
-            None, new, manager=manager, subresource="", time=now, api_version=resource.api_version
-        )
+        if self._track_fields:
+            metadata["managedFields"] = track(
+                None, new, manager=manager, subresource="", time=now, api_version=resource.api_version
+            )
         return self.store.put(resource, new) if persist else new
 
     def update(
@@ -71,9 +73,10 @@ class Registry:
             or ("deletionTimestamp" in metadata) != ("deletionTimestamp" in old["metadata"])
         ):
             metadata["generation"] = old["metadata"]["generation"] + 1
-        metadata["managedFields"] = track(
-            old, new, manager=manager, subresource=subresource, time=self.now(), api_version=resource.api_version
-        )
+        if self._track_fields:
+            metadata["managedFields"] = track(
+                old, new, manager=manager, subresource=subresource, time=self.now(), api_version=resource.api_version
+            )
         new = {**new, "metadata": metadata}
         if not persist:
             return new

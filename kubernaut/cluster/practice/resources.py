@@ -13,9 +13,12 @@ Json: TypeAlias = dict[str, Any]
 """A Kubernetes object or a part of one. Objects in the store are never changed in place: a change is a new dict."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ResourceType:
-    """One kind. `subresources` are those modelled; `has_generation` is true where the API server counts the spec."""
+    """One kind. `subresources` are those modelled; `has_generation` is true where the API server counts the spec.
+
+    Each kind exists once, in this module, and is compared by identity: it is the key of most lookups.
+    """
 
     group: str
     version: str

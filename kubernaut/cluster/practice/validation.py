@@ -64,8 +64,24 @@ def validate_update(resource: ResourceType, old: Json, new: Json) -> Errors:
 
 
 def _metadata(resource: ResourceType, metadata: Json) -> Errors:
+    errors = _name(resource, metadata.get("name", ""))
+    errors += _labels("metadata.labels", metadata.get("labels", {}))
+    for key in metadata.get("annotations", {}):
+        if not _QUALIFIED.fullmatch(key.lower()):
+            errors.append(FieldError.invalid("metadata.annotations", key, _QUALIFIED_TEXT))
+    for index, reference in enumerate(metadata.get("ownerReferences", [])):
+        for name in ("apiVersion", "kind", "name", "uid"):
+            if not reference.get(name):
+                field = f"metadata.ownerReferences[{index}].{name}"
+                errors.append(FieldError.invalid(field, "", f"{name} must not be empty"))
+    for finalizer in metadata.get("finalizers", []):
+        if not _QUALIFIED.fullmatch(finalizer):
+            errors.append(FieldError.invalid("metadata.finalizers", finalizer, _QUALIFIED_TEXT))
+    return errors
+
+
+def _name(resource: ResourceType, name: str) -> Errors:
     errors: Errors = []
-    name = metadata.get("name", "")
     if not name:
         errors.append(FieldError.required("metadata.name", "name or generateName is required"))
     elif resource.kind in ("Namespace", "Service"):
@@ -75,10 +91,6 @@ def _metadata(resource: ResourceType, metadata: Json) -> Errors:
         errors.append(FieldError.invalid("metadata.name", name, _SUBDOMAIN_TEXT))
     elif len(name) > 253:
         errors.append(FieldError.invalid("metadata.name", name, "must be no more than 253 characters"))
-    errors += _labels("metadata.labels", metadata.get("labels", {}))
-    for key in metadata.get("annotations", {}):
-        if not _QUALIFIED.fullmatch(key.lower()):
-            errors.append(FieldError.invalid("metadata.annotations", key, _QUALIFIED_TEXT))
     return errors
 
 
@@ -150,6 +162,9 @@ def _expressions(selector: Json) -> Errors:
     for index, item in enumerate(selector.get("matchExpressions", [])):
         path = f"spec.selector.matchExpressions[{index}]"
         operator = item.get("operator")
+        key = item.get("key", "")
+        if not _QUALIFIED.fullmatch(key):
+            errors.append(FieldError.invalid(f"{path}.key", key, _QUALIFIED_TEXT))
         if operator in ("In", "NotIn") and not item.get("values"):
             errors.append(FieldError.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
         elif operator in ("Exists", "DoesNotExist") and item.get("values"):

@@ -218,6 +218,20 @@ def test_a_wrong_type_is_refused_with_the_decoders_words(simulation: Simulation)
     assert patched.value.message.endswith(text)
 
 
+def test_a_number_that_does_not_fit_is_refused_like_one(simulation: Simulation) -> None:
+    with pytest.raises(ApiError, match="cannot unmarshal number 2147483648 into Go struct field") as error:
+        simulation.put(deployment(replicas=2**31))
+    assert error.value.code == 400
+
+
+@pytest.mark.parametrize("subresource", ["", "scale"])
+def test_more_replicas_than_it_can_simulate_are_a_501(simulation: Simulation, subresource: str) -> None:
+    simulation.put(deployment())
+    with pytest.raises(ApiError, match="does not model more than 1000 replicas") as error:
+        patch(simulation, {"spec": {"replicas": 1001}}, subresource=subresource)
+    assert error.value.code == 501
+
+
 def test_strict_field_validation_refuses_unknown_fields(simulation: Simulation) -> None:
     with pytest.raises(ApiError) as error:
         simulation.api.create(DEPLOYMENTS, "default", deployment(colour="red"), WriteOptions(field_validation="Strict"))

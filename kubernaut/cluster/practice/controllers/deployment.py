@@ -72,7 +72,6 @@ class DeploymentController:
     def _replica_sets(self, deployment: Json) -> tuple[Json | None, list[Json]]:
         """The one of the present template (the oldest, should there be several), and all others, oldest first."""
         owned = self._around.store.owned_by(REPLICA_SETS, deployment["metadata"]["uid"])
-        owned.sort(key=lambda item: (item["metadata"]["creationTimestamp"], int(item["metadata"]["resourceVersion"])))
         owned.sort(key=lambda item: item["metadata"]["creationTimestamp"])
         template = deployment["spec"]["template"]
         newest = next((item for item in owned if rollout.same_template(item["spec"]["template"], template)), None)

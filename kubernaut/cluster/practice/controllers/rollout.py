@@ -58,15 +58,15 @@ def replicas_of_new(deployment: Json, replica_sets: list[Json], current: int) ->
     return current if room <= 0 else current + min(room, wanted - current)
 
 
-def template_of(template: Json) -> Json:
-    """The template without the label that the controller adds."""
+def _unhashed(template: Json) -> Json:
+    """The template's metadata without the label that the controller adds."""
     metadata = template["metadata"]
     labels = {key: value for key, value in metadata.get("labels", {}).items() if key != TEMPLATE_HASH}
-    return {**template, "metadata": {**metadata, "labels": labels}}
+    return {**metadata, "labels": labels}
 
 
 def same_template(left: Json, right: Json) -> bool:
-    return template_of(left) == template_of(right)
+    return left["spec"] == right["spec"] and _unhashed(left) == _unhashed(right)
 
 
 def template_hash(template: Json, collisions: int) -> str:
