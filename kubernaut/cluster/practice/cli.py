@@ -1,6 +1,6 @@
 """`kubernaut practice-cluster`: a practice cluster in the foreground, until SIGINT or SIGTERM.
 
-Why it exists: to look at it with kubectl, and to give Airflow a cluster on a machine that has none. A thin shell over
+Why it exists: to look at it, and to give Airflow a cluster on a machine that has none. A thin shell over
 `scenario` and `server`; mounted by the `kubernaut` CLI.
 """
 

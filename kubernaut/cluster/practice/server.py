@@ -101,7 +101,7 @@ class PracticeServer:
 
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()
-        runner = web.AppRunner(self._http.application(), access_log=None, shutdown_timeout=0.2)
+        runner = web.AppRunner(self._http.application(), access_log=None, shutdown_timeout=0.02)
         await runner.setup()
         site = web.TCPSite(runner, self._host, self._port)
         try:
