@@ -217,6 +217,25 @@ async def rows(session: AsyncSession, place: StepPlace) -> list[JournalRow]:
     return list(found)
 
 
+async def rows_of_earlier_rounds(session: AsyncSession, place: StepPlace) -> list[JournalRow]:
+    """What the step changed before a person cleared it, of the last round in which it changed anything."""
+    found = list(
+        await session.scalars(
+            select(JournalRow)
+            .where(
+                JournalRow.execution_id == place.execution_id,
+                JournalRow.step_key == place.key,
+                JournalRow.round < place.round,
+                JournalRow.status == JournalStatus.APPLIED,
+                JournalRow.undone_by.is_(None),
+            )
+            .order_by(JournalRow.request_no)
+        )
+    )
+    last = max((row.round for row in found), default=0)
+    return [row for row in found if row.round == last]
+
+
 async def to_undo(session: AsyncSession, execution_id: str, key: str) -> list[JournalRow]:
     """The rows of a step whose change may stand in the cluster, last first, over all rounds."""
     found = await session.scalars(

@@ -6,14 +6,14 @@ from the journal row and, where an answer was lost, from the object itself. Neve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kubernaut import journal
 from kubernaut.actions.spec import ABSENT, EffectClass, FieldChange, ObjectPatch, StepFailure
 from kubernaut.cluster.client import KubeClient
 from kubernaut.cluster.objects import ObjectRef, resolve
-from kubernaut.cluster.patch import Comparison, compare, has_annotations, patch_operations, stored_values
+from kubernaut.cluster.patch import Comparison, compare, has_annotations, is_equal, patch_operations, stored_values
 from kubernaut.errors import ErrorClass
 from kubernaut.execution.environment import Environment
 from kubernaut.execution.external import call_once
@@ -171,6 +171,25 @@ async def _external(
         raise
     log(f"{row.summary}: delivered (HTTP {status})")
     return await _settle(row, JournalStatus.APPLIED, response_status=status)
+
+
+async def still_stands(env: Environment, rows: Sequence[JournalRow]) -> bool:
+    """Whether every object still is as these applied requests left it.
+
+    A relative wish ("the previous revision") would mean something else when it is read a second time: a step that is
+    cleared after it acted finds its own change standing and leaves it. Raises `StepFailure` where it cannot be read.
+    """
+    for row in rows:
+        if row.effect == EffectClass.EXTERNAL.value:
+            return False
+        document = await env.cluster(str(row.cluster)).get(ref_of(row))
+        if resolve(document, "/metadata/uid") != row.uid:
+            return False
+        if any(
+            not is_equal(resolve(document, item["pointer"], ABSENT), item.get("stored", ABSENT)) for item in row.fields
+        ):
+            return False
+    return True
 
 
 async def resolve_doubt(env: Environment, row: JournalRow) -> JournalStatus:

@@ -166,7 +166,8 @@ class Observer:
                 if since is not None:
                     pause = min(pause, max(0.05, condition.stable_for - (now - since)))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await changed.wait()
 
     def _reading(self, condition: PostCondition, result: CheckResult, count: int) -> Reading:
         self.log(f"{condition.name}: {'holds' if result.holds else 'does not hold'}: {result.observed}")
@@ -211,7 +212,7 @@ class Observer:
                 ):
                     changed.set()
             except WatchExpired:
-                continue
+                self.log(f"the watch of {target.kind} is too old; listing again")
             except StepFailure as failure:
                 self.log(f"the watch of {target.kind} failed ({failure.message}); polling")
             await self.env.sleep(self.env.settings.post_condition_interval)

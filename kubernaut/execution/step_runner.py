@@ -21,12 +21,11 @@ from kubernaut.actions.spec import ActionPlan, Change, StepFailure
 from kubernaut.errors import ErrorClass
 from kubernaut.execution import progress
 from kubernaut.execution.action_context import StepActionContext
-from kubernaut.execution.apply import ClaimRefused, perform, resolve_doubt
+from kubernaut.execution.apply import ClaimRefused, perform, resolve_doubt, still_stands
 from kubernaut.execution.claim_policy import require_allowed
 from kubernaut.execution.environment import Environment, RunRef, TaskResult
 from kubernaut.execution.phases import terminal
 from kubernaut.execution.retry import next_delay
-from kubernaut.execution.undo import UNDO_ACTION
 from kubernaut.execution.undo_runner import take_back
 from kubernaut.execution.waiting import Ended, until_running, until_unhalted
 from kubernaut.expressions import ResultType
@@ -187,7 +186,7 @@ async def _attempt(work: _Work, row: StepRow) -> TaskResult:
     """One try. Raises `StepFailure`, `ClaimRefused`, `TimeoutError`."""
     await work.write(f"try {row.tries + 1}", tries=row.tries + 1, next_try_at=None)
     params = work.binding.params
-    if work.step.action == UNDO_ACTION and "action" not in params:
+    if work.situation.kind == "undo" and "action" not in params:
         origin, key = str(params["execution"]), str(params["step"])
         statuses, outputs = await take_back(work.env, work.place, origin, key, work.log)
         await work.write("taken back", outputs=outputs)
@@ -200,6 +199,10 @@ async def _act(work: _Work, row: StepRow) -> list[JournalStatus]:
     """Parameters, read, claim, send."""
     async with async_session() as session:
         claimed = await journal.rows(session, work.place)
+        before = await journal.rows_of_earlier_rounds(session, work.place)
+    if not claimed and before and await still_stands(work.env, before):
+        await work.write("what an earlier round changed still stands; nothing to change")
+        return [JournalStatus.APPLIED]
     if not claimed:
         planned = await _plan(work)
         await work.write(planned.summary or "nothing to change", outputs=dict(planned.outputs))
@@ -210,7 +213,7 @@ async def _act(work: _Work, row: StepRow) -> list[JournalStatus]:
 async def _plan(work: _Work) -> ActionPlan:
     context = StepActionContext(work.env, work.situation, work.step.key, work.log)
     name, given = work.step.action, work.binding.params
-    if name == UNDO_ACTION:  # the plan named another action as the undo of its step
+    if work.situation.kind == "undo":  # the plan named another action as the undo of its step
         name, given = str(given["action"]), cast("dict[str, JsonValue]", given["params"])
     action = executor(name)
     params = await context.params(action.spec, given)

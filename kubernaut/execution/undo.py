@@ -20,7 +20,6 @@ from kubernaut.store.tables import ExecutionKind, ExecutionRow, JournalRow, Jour
 from kubernaut.workflow.compile import compile_undo
 from kubernaut.workflow.model import Bindings, StepBinding, Workflow
 
-UNDO_ACTION = "kubernaut.undo"
 _RETRY = Retry(max_attempts=5, delay=1.0, cap=30.0)
 
 

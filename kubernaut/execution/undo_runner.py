@@ -1,6 +1,6 @@
 """Takes back what one step of an ended execution changed, request by request, last first; each undo is journalled itself.
 
-Called by the step runner for steps whose action is `kubernaut.undo`. Restores only the fields that the step set, and only
+Called by the step runner for the steps of an execution of kind `undo`. Restores only the fields that the step set, and only
 where they still hold what the server stored for us; what somebody else changed since is named and left alone.
 """
 

@@ -64,7 +64,8 @@ class Workflow(Model):
         """Readable first: its actions in short, then the hash."""
         verbs = list(dict.fromkeys(step.action.rpartition(".")[2] for step in self.steps))
         short = "-".join(verbs[:3]) + (f"-and-{len(verbs) - 3}-more" if len(verbs) > 3 else "")
-        return f"kn.{short[:80]}.{self.digest[:16]}"
+        kind = "" if self.kind == "plan" else f"{self.kind}-"
+        return f"kn.{kind}{short[:80]}.{self.digest[:16]}"
 
     def step(self, key: str) -> WorkflowStep:
         return next(step for step in self.steps if step.key == key)

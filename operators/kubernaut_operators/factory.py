@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup
-from kubernaut.plan.card import describe_workflow
+from kubernaut.workflow.describe import describe_workflow
 
 from kubernaut.actions.registry import spec
 from kubernaut.workflow.gate import airflow_wiring

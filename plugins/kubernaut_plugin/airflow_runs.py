@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from airflow._shared.timezones import timezone
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
@@ -20,7 +20,7 @@ from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from kubernaut.dag_files import dag_folder
 from kubernaut_operators.factory import build_dag, task_ids
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import Table, bindparam, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from kubernaut.execution.reconcile import RunFacts, RunState
@@ -40,9 +40,7 @@ def ensure_registered(session: Session, workflow: Workflow) -> bool:
     if stale is False:
         return False
     folder = dag_folder()
-    bag = DagBag(
-        dag_folder="/dev/null", include_examples=False, safe_mode=False, collect_dags=False, bundle_path=folder
-    )
+    bag = DagBag(dag_folder=folder, collect_dags=False, bundle_path=folder)
     dag = build_dag(workflow, dag_folder=folder)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, get_settings().bundle_name, None, session=session)
@@ -84,17 +82,13 @@ def name_steps(session: Session, workflow: Workflow, bindings: Bindings, run_id:
         for task_id in task_ids(step):
             names[task_id] = f"{name}: proof" if task_id.endswith(".verify") else name
     names["verdict"] = "Verdict"
-    for task_id, name in names.items():
-        session.execute(
-            update(TaskInstance)
-            .where(
-                TaskInstance.dag_id == workflow.dag_id,
-                TaskInstance.run_id == run_id,
-                TaskInstance.task_id == task_id,
-            )
-            .values(task_display_name=name)
-            .execution_options(synchronize_session=False)
-        )
+    table = cast("Table", TaskInstance.__table__)
+    session.connection().execute(
+        update(table)
+        .where(table.c.dag_id == workflow.dag_id, table.c.run_id == run_id, table.c.task_id == bindparam("of_task"))
+        .values(task_display_name=bindparam("shown")),
+        [{"of_task": task_id, "shown": name} for task_id, name in names.items()],
+    )
 
 
 def read_runs(session: Session, runs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], RunFacts]:
