@@ -29,8 +29,8 @@ from kubernaut.plan.model import (
 from kubernaut.plan.normalise import action_spec
 from kubernaut.plan.validate import conditions_of
 from kubernaut.policy import Decision, Policy, Rule, Ruling, Subject, rule
-from kubernaut.postconditions import readable
 from kubernaut.settings import Settings
+from kubernaut.workflow.compile import readable
 
 _EXTREMES = (1e308, -1e308)
 _READ = "read"
