@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Select, any_, func, or_, select, update
+from sqlalchemy import Select, and_, any_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -151,6 +151,7 @@ def queued_for_registration(session: Session, limit: int) -> list[ExecutionRow]:
         .where(
             ExecutionRow.phase == Phase.QUEUED,
             ExecutionRow.cancel_requested_at.is_(None),
+            ExecutionRow.registered_at.is_(None),
             ExecutionRow.adopted.is_(False),
             or_(ExecutionRow.register_after.is_(None), ExecutionRow.register_after <= func.now()),
             ~held.exists(),
@@ -171,8 +172,17 @@ def registration_failed(session: Session, execution: ExecutionRow, error: str, *
 
 
 def running() -> Select[int]:
-    """How many executions run now (of `max_running_executions`)."""
-    return select(func.count()).select_from(ExecutionRow).where(ExecutionRow.phase == Phase.RUNNING)
+    """How many executions run now or are about to (of `max_running_executions`)."""
+    return (
+        select(func.count())
+        .select_from(ExecutionRow)
+        .where(
+            or_(
+                ExecutionRow.phase == Phase.RUNNING,
+                and_(ExecutionRow.phase == Phase.QUEUED, ExecutionRow.registered_at.is_not(None)),
+            )
+        )
+    )
 
 
 def request_cancel(session: Session, execution: ExecutionRow, *, actor: Actor, reason: str) -> bool:
