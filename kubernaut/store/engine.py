@@ -22,30 +22,26 @@ import asyncpg  # type: ignore[import-untyped]
 import psycopg
 from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from kubernaut.errors import ConfigurationError
 from kubernaut.settings import get_settings
 
-STATEMENT_TIMEOUT_MS = 15_000
-"""One statement. Nothing of ours takes a second; what takes longer waits for somebody's lock."""
 IDLE_IN_TRANSACTION_MS = 120_000
 """The registrar holds a row while it registers a DAG in Airflow's database; whoever hangs longer loses the row."""
-CONNECT_TIMEOUT = 5.0
-"""Seconds."""
-POOL_SIZE = 5
-POOL_OVERFLOW = 5
-POOL_TIMEOUT = 30.0
-"""Seconds to wait for one of them; when a halt ends, a thousand steps look at once."""
 
-_SERVER_SETTINGS = {
-    "application_name": "kubernaut",
-    "timezone": "UTC",
-    "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-    "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
-}
+
+def _server_settings() -> dict[str, str]:
+    return {
+        "application_name": "kubernaut",
+        "timezone": "UTC",
+        "statement_timeout": str(int(get_settings().store_statement_timeout * 1_000)),
+        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+    }
+
 
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """Seconds and times: whoever only listens would not notice a network that went away."""
@@ -133,8 +129,8 @@ def unavailable(url: URL, error: BaseException) -> StoreUnavailable:
 
 def connect(url: URL, **options: Any) -> psycopg.Connection[Any]:
     """A psycopg connection with our timeouts. Raises `StoreUnavailable`. `options`: as psycopg.connect has them."""
-    server = " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items())
-    values = {"connect_timeout": int(CONNECT_TIMEOUT), "options": server, **_KEEPALIVE, **url.query, **options}
+    server = " ".join(f"-c {name}={value}" for name, value in _server_settings().items())
+    values = {"connect_timeout": int(get_settings().store_connect_timeout), "options": server, **_KEEPALIVE, **url.query, **options}
     try:
         return psycopg.connect(dsn(url.set(query={})), **values)
     except psycopg.Error as error:
@@ -144,10 +140,10 @@ def connect(url: URL, **options: Any) -> psycopg.Connection[Any]:
 async def connect_async(url: URL) -> asyncpg.Connection:
     """An asyncpg connection with our timeouts. Raises `StoreUnavailable`."""
     # libpq takes this one from the URL; asyncpg would send it to the server as a setting.
-    timeout = float(str(url.query.get("connect_timeout", CONNECT_TIMEOUT)))
+    timeout = float(str(url.query.get("connect_timeout", get_settings().store_connect_timeout)))
     target = dsn(url.difference_update_query(["connect_timeout"]))
     try:
-        return await asyncpg.connect(target, timeout=timeout, server_settings=dict(_SERVER_SETTINGS))
+        return await asyncpg.connect(target, timeout=timeout, server_settings=dict(_server_settings()))
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise unavailable(url, error) from None
 
@@ -180,9 +176,9 @@ def _options(null_pool: bool) -> dict[str, Any]:
     if null_pool:
         return common | {"poolclass": NullPool}
     return common | {
-        "pool_size": POOL_SIZE,
-        "max_overflow": POOL_OVERFLOW,
-        "pool_timeout": POOL_TIMEOUT,
+        "pool_size": get_settings().store_pool_size,
+        "max_overflow": get_settings().store_pool_size,
+        "pool_timeout": get_settings().store_pool_timeout,
         "pool_pre_ping": True,
     }
 
@@ -231,6 +227,13 @@ def async_engine() -> AsyncEngine:
     if key not in engines:
         engines[key] = make_async_engine(url, null_pool=_null_pool)
     return engines[key]
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether this error says that the store cannot be reached now, and may be again: whoever loops goes on looping."""
+    if isinstance(error, StoreUnavailable | PoolTimeout | OperationalError | InterfaceError):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Builds the environment of a run from Airflow's side (settings section, connectio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,29 +58,44 @@ def environment() -> Environment:
     return Environment(settings=settings, policy=load_policy(settings.policy_file), cluster=client_of)
 
 
-def _end(result: TaskResult) -> TaskEnd:
-    return TaskEnd(state=result.state, text=result.text, xcoms={"return_value": result.result})
+async def _run(log: Log, work: Callable[[Environment], Awaitable[TaskResult]]) -> TaskEnd:
+    """Run to the end. While the store is away it is begun again: every runner continues from what the store says."""
+    from kubernaut.store.engine import is_away
+
+    env = environment()
+    pause = env.settings.poll_interval
+    while True:
+        try:
+            result = await work(env)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log(f"the store cannot be reached ({type(error).__name__}); going on in {pause:g} s")
+            await env.sleep(pause)
+            pause = min(pause * 2, env.settings.reconcile_interval)
+        else:
+            return TaskEnd(state=result.state, text=result.text, xcoms={"return_value": result.result})
 
 
 async def step_task(place: TaskPlace, step: str, log: Log) -> TaskEnd:
     from kubernaut.execution.step_runner import run_step
 
-    return _end(await run_step(environment(), place.run, step, log))
+    return await _run(log, lambda env: run_step(env, place.run, step, log))
 
 
 async def verify_task(place: TaskPlace, step: str, log: Log) -> TaskEnd:
     from kubernaut.execution.verify_runner import verify_step
 
-    return _end(await verify_step(environment(), place.run, step, log))
+    return await _run(log, lambda env: verify_step(env, place.run, step, log))
 
 
 async def judge_task(place: TaskPlace, log: Log) -> TaskEnd:
     from kubernaut.execution.verdict_runner import give_verdict
 
-    return _end(await give_verdict(environment(), place.run, log))
+    return await _run(log, lambda env: give_verdict(env, place.run, log))
 
 
 async def submit_task(place: TaskPlace, log: Log) -> TaskEnd:
     from kubernaut.execution.submit_runner import submit
 
-    return _end(await submit(environment(), place.run, log))
+    return await _run(log, lambda env: submit(env, place.run, log))
