@@ -148,7 +148,7 @@ class _Work:
         self.human = list(self.translation.questions)
         given, ordered = self.translation.plan, True
         if given is None and self._native:
-            self._name_too_many()
+            self._correct_counts()
             saved = salvage(self.document)
             if saved is not None:
                 given, ordered = saved.plan, saved.whole_graph
@@ -157,11 +157,14 @@ class _Work:
         compiled = self._compile(plan)
         return self._result(plan, compiled)
 
-    def _name_too_many(self) -> None:
-        """The model's own word for a list that is too long says nothing about steps."""
+    def _correct_counts(self) -> None:
+        """The model's own words for the number of steps: too many is named as such, and too few is only true where
+        there are none (pydantic counts the items that fitted)."""
         steps = self.document.get("steps") if isinstance(self.document, dict) else None
-        if isinstance(steps, list) and len(steps) > self.settings.max_steps:
-            self.faults = [fault for fault in self.faults if fault.pointer != "/steps"]
+        if not isinstance(steps, list) or not steps:
+            return
+        self.faults = [fault for fault in self.faults if (fault.pointer, fault.code) != ("/steps", "invalid_value")]
+        if len(steps) > self.settings.max_steps:
             self.faults.append(validate.too_many_steps(len(steps), self.settings.max_steps))
 
     # --- validate

@@ -49,7 +49,9 @@ def salvage(document: JsonValue) -> Salvaged | None:
             plan = Plan.model_validate(work.document)
         except ValidationError as error:
             for detail in error.errors(include_url=False, include_context=False, include_input=False):
-                _take_out(work, detail["loc"])
+                # a list of which no item fitted is also called too short; mending the items mends it
+                if detail["type"] != "too_short":
+                    _take_out(work, detail["loc"])
         else:
             return Salvaged(plan=plan, removed=frozenset(work.removed), whole_graph=work.whole_graph)
     return None

@@ -142,7 +142,7 @@ def _param_faults(
         elif isinstance(value, dict) and "$cel" in value:
             yield Fault(
                 pointer=place,
-                code="param_invalid",
+                code="param_computed",
                 message=f"{shown(key)[1:-1]}: a computed value is an object with the one key '$cel' and a text",
                 remedy='Write {"$cel": "…"} and nothing beside it.',
             )
