@@ -16,6 +16,10 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Whatever imports Airflow in this process writes its files here, not into the home of whoever runs the tests.
+os.environ["AIRFLOW_HOME"] = str(REPOSITORY / "build" / "tests" / "airflow-home")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 REQUIREMENT_ID = re.compile(r"BR(-[A-Z0-9]+)+-\d{3}")
 
 # The worst phase of a test is its outcome: a test that passes and fails in its teardown has not passed.
