@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at a plan; no server is asked.", no_args_is_help=True, rich_markup_mode=None)
 
+
+def _readable(path: Path) -> Path:
+    """A file that is there, or `-`."""
+    if str(path) != "-" and not path.is_file():
+        raise typer.BadParameter(f"there is no file {str(path)!r}")
+    return path
+
+
 PlanFile = Annotated[
-    Path,
-    typer.Argument(
-        exists=True, dir_okay=False, readable=True, allow_dash=True, help="The AI's answer (JSON); - is stdin."
-    ),
+    Path, typer.Argument(metavar="FILE", callback=_readable, help="The AI's answer (JSON); - is stdin.")
 ]
 SignalFile = Annotated[
     Path | None,
