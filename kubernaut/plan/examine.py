@@ -43,6 +43,7 @@ _DISORDER = frozenset({graph.GraphFaultCode.CYCLE, graph.GraphFaultCode.DUPLICAT
 _PART_OF_TARGET = re.compile(
     r"(?P<body>(/alternatives/\d+)?)/(steps|success_criteria|rollback_triggers)/\d+.*/target(?P<part>/\w+)"
 )
+_UNREADABLE = "criterion_unreadable"
 _TRACKING_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 
@@ -206,9 +207,16 @@ class _Work:
             if self.translation.already_reported(place):
                 continue
             found = fault.model_copy(update={"pointer": self._source(place)})
+            if self._is_of_translation(fault):
+                self.human.append(HumanReason(code=_UNREADABLE, message=fault.message, pointer=found.pointer))
+                continue
             if found not in known:
                 self.faults.append(found)
             known.add(found)
+
+    def _is_of_translation(self, fault: Fault) -> bool:
+        """The check behind a criterion in an AI's words is our choice: that it reads no such object is not their fault."""
+        return not self._native and fault.code == "wrong_kind" and "/check/" in fault.pointer
 
     def _source(self, plan_pointer: str) -> str:
         if not self._native:
@@ -222,17 +230,22 @@ class _Work:
 
     def _require_installed(self, plan: Plan) -> None:
         for index, step in enumerate(plan.steps):
-            self._require_one(step.action, f"/steps/{index}/action")
+            self._require_one(step.action, step.target, f"/steps/{index}/action")
             if isinstance(step.undo, ActionUndo):
-                self._require_one(step.undo.action, f"/steps/{index}/undo/action")
+                self._require_one(step.undo.action, step.target, f"/steps/{index}/undo/action")
 
-    def _require_one(self, action: str, plan_pointer: str) -> None:
+    def _require_one(self, action: str, target: Target | None, plan_pointer: str) -> None:
         spec = action_spec(action)
-        if spec is not None and not spec.installed:
+        kind = target.kind if target else None
+        if spec is None:
+            return
+        if not spec.installed:
             message = f"no executor is installed for {spec.name}; its parameters are kept as given"
-            self.human.append(
-                HumanReason(code="action_not_installed", message=message, pointer=self._source(plan_pointer))
-            )
+        elif kind and kind not in spec.target_kinds and kind in validate.kinds_meant(spec):
+            message = f"the executor of {spec.name} acts on {', '.join(spec.target_kinds)} only, not yet on a {kind}"
+        else:
+            return
+        self.human.append(HumanReason(code="action_not_installed", message=message, pointer=self._source(plan_pointer)))
 
     def _require_cluster(self, plan: Plan) -> None:
         """Without a single known cluster (a CLI far from any server) which one is meant cannot be told."""
@@ -257,11 +270,12 @@ class _Work:
         return replace(compiled, bindings=compiled.bindings.model_copy(update={"unchecked": unchecked}))
 
     def _not_understood(self) -> Iterator[str]:
-        """Criteria in words that nobody understood: once approved, the verdict names them as it names unread ones."""
-        for question in self.translation.questions:
+        """Criteria in words that nobody understood or can read: once approved, the verdict names them as unread."""
+        asked = [reason for reason in self.human if reason.code == _UNREADABLE]
+        for question in (*self.translation.questions, *asked):
             text = resolve(self.document, question.pointer)
             if isinstance(text, str):
-                yield text
+                yield text.strip()
 
     # --- result
 

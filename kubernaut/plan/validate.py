@@ -196,13 +196,19 @@ def _incomplete(step: Step, target: Target, spec: ActionSpec, at: str) -> Iterat
             "and neither the plan's target nor the signal says it",
             remedy=f"Give {', '.join(missing)} in the step's target or the plan's.",
         )
-    if target.kind and target.kind not in spec.target_kinds:
+    if target.kind and target.kind not in (*spec.target_kinds, *kinds_meant(spec)):
         yield Fault(
             pointer=f"{at}/target/kind",
             code="wrong_kind",
             message=f"{spec.name} acts on {_list(spec.target_kinds)}, not on a {shown(target.kind)[1:-1]}",
             remedy="Name an object of a kind that the action acts on, or another action.",
         )
+
+
+def kinds_meant(spec: ActionSpec) -> tuple[str, ...]:
+    """The kinds that an action means, whether or not its executor already acts on all of them."""
+    entry = catalogue.CATALOGUE.get(spec.name)
+    return entry.target_kinds if entry is not None else ()
 
 
 def _list(words: Iterable[str]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kubernaut.actions import catalogue
+from kubernaut.actions.spec import ActionSpec
 from kubernaut.examination import Examination, Outcome
 from kubernaut.policy import Decision, Limit, Policy, Rule
 from kubernaut.settings import Settings
@@ -115,6 +118,28 @@ def test_an_action_without_executor_is_kept_as_given_and_no_approval_answers_it(
 
 def test_an_action_without_a_name_of_ours_is_shown_as_other() -> None:
     assert looked_at(plan(step("a", "GitRevertCommit"))).steps[0].action == "other.git_revert_commit"
+
+
+def test_an_action_whose_executor_does_not_act_on_the_kind_yet_needs_a_human() -> None:
+    target = {"kind": "StatefulSet", "namespace": "shop", "name": "db"}
+    found = looked_at(plan(step("a", target=target)))
+    assert (found.faults, codes(found.human_reasons)) == ((), ["action_not_installed"])
+    assert "Deployment only" in found.human_reasons[0].message
+
+
+def test_a_criterion_in_words_about_an_object_that_its_check_does_not_read_needs_a_human() -> None:
+    document = answer(
+        {
+            "/primary_action": {"action": "notify_oncall", "parameters": {"message": "m"}},
+            "/secondary_actions": [],
+            "/monitoring/success_criteria": ["service_restored"],
+        }
+    )
+    found = looked_at(document, signal={"labels": {"alertname": "X", "namespace": "shop", "pod": "checkout-7d9"}})
+    assert (found.faults, codes(found.human_reasons)) == ((), ["criterion_unreadable"])
+    assert found.human_reasons[0].pointer == "/monitoring/success_criteria/0"
+    assert found.bindings is not None
+    assert found.bindings.unchecked == ("service_restored",)
 
 
 # --- policy
@@ -269,3 +294,13 @@ def test_a_step_that_could_never_use_its_time_is_warned_of() -> None:
 def test_fewer_steps_can_be_allowed_than_the_form_allows() -> None:
     few = SETTINGS.model_copy(update={"max_steps": 2})
     assert codes(looked_at(plan(*[step(f"s{n}", "noop") for n in range(3)]), few).faults) == ["too_many_steps"]
+
+
+def test_the_plan_reference_names_every_action_and_every_name_of_it() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "plan-reference.md").read_text(encoding="utf-8")
+    names = {name for entry in catalogue.CATALOGUE.values() for name in (entry.name, *_listed(entry))}
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
+
+
+def _listed(entry: ActionSpec) -> tuple[str, ...]:
+    return () if entry.name.startswith("other.") else entry.aliases
