@@ -22,8 +22,8 @@ from kubernaut.examination import HumanReason, ProvenanceEntry
 
 _AFTER_SLASH = chr(ord("/") + 1)
 _LONGEST_KEY_SHOWN = 80
-_HINTS = 50
-"""Near misses are looked up for so many unknown keys of one object."""
+MOST_HINTS = 100
+"""Near misses are looked up for so many words of one answer; each costs about a millisecond."""
 
 
 class Destination(StrEnum):
@@ -60,9 +60,10 @@ class Ledger:
     """Pointers into the plan about which a fault was already reported."""
 
     def __post_init__(self) -> None:
+        self._hints = 0
         self._leaves = list(leaves(self.document))
         self._sorted = sorted(self._leaves)
-        self._entries: dict[str, list[ProvenanceEntry]] = {pointer: [] for pointer in self._leaves}
+        self._entries: dict[str, dict[ProvenanceEntry, None]] = {pointer: {} for pointer in self._leaves}
 
     def field(self, pointer: str, destination: str) -> None:
         """The value at `pointer` became the plan's value at `destination`, part by part."""
@@ -96,6 +97,11 @@ class Ledger:
             for leaf in self._under(pointer):
                 self._enter(leaf, Destination.FAULT, code)
 
+    def near_miss(self, word: str, known: Iterable[str], *, cutoff: float = 0.7) -> str | None:
+        """As the function of this name, for the first words of an answer only."""
+        self._hints += 1
+        return near_miss(word, known, cutoff=cutoff) if self._hints <= MOST_HINTS else None
+
     def container(self, pointer: str, destination: str) -> None:
         """Faults at `destination` in the plan are to be shown at `pointer` in the answer."""
         self.sources.setdefault(destination, pointer)
@@ -123,7 +129,7 @@ class Ledger:
                 )
         for leaf in self._leaves:
             faulty = [entry for entry in self._entries[leaf] if entry.kind == Destination.FAULT]
-            self._entries[leaf] = faulty or self._entries[leaf]
+            self._entries[leaf] = dict.fromkeys(faulty) or self._entries[leaf]
         self.reported.update(
             place
             for place, source in self.sources.items()
@@ -138,9 +144,7 @@ class Ledger:
         return self._sorted[bisect_left(self._sorted, prefix) : bisect_left(self._sorted, f"{pointer}{_AFTER_SLASH}")]
 
     def _enter(self, leaf: str, kind: Destination, destination: str) -> None:
-        entry = ProvenanceEntry(pointer=leaf, kind=kind.value, destination=destination)
-        if entry not in self._entries[leaf]:
-            self._entries[leaf].append(entry)
+        self._entries[leaf][ProvenanceEntry(pointer=leaf, kind=kind.value, destination=destination)] = None
 
 
 class Reader:
@@ -202,22 +206,26 @@ class Reader:
         self.wrong_type(key, "an object", value)
         return None
 
-    def items(self, key: str) -> list[tuple[str, JsonValue]]:
-        """Pointer and value of each item of the array at `key`; any other type is a fault."""
+    def items(self, key: str, *, at_most: int | None = None) -> list[tuple[str, JsonValue]]:
+        """Pointer and value of each item of the array at `key`; any other type is a fault, and so are too many."""
         value = self.take(key)
         if value is None:
             return []
         if isinstance(value, list):
             if not value:
                 self.ledger.note(self.at(key), "empty")
+            if at_most is not None and len(value) > at_most:
+                message, remedy = f"{len(value)} entries are more than {at_most}", f"Give at most {at_most}."
+                self.ledger.fault(self.at(key), "too_many_entries", message, remedy)
+                return []
             return [(f"{self.at(key)}/{index}", item) for index, item in enumerate(value)]
         self.wrong_type(key, "an array", value)
         return []
 
-    def texts(self, key: str) -> list[tuple[str, str]]:
+    def texts(self, key: str, *, at_most: int | None = None) -> list[tuple[str, str]]:
         """As `items`, strings only."""
         found = []
-        for pointer, item in self.items(key):
+        for pointer, item in self.items(key, at_most=at_most):
             if isinstance(item, str):
                 found.append((pointer, item))
             else:
@@ -235,9 +243,10 @@ class Reader:
     def finish(self, *, also: Iterable[str] = ()) -> None:
         """Every key that was not taken is a fault that names the nearest key which this form has."""
         known = [*self._asked, *also]
-        unknown = [key for key in self._value if key not in self._asked]
-        for count, key in enumerate(unknown):
-            near = near_miss(key, known) if count < _HINTS else None
+        for key in self._value:
+            if key in self._asked:
+                continue
+            near = self.ledger.near_miss(key, known)
             hint = f"Did you mean {near!r}?" if near else "Remove it."
             self.ledger.fault(
                 self.at(key),

@@ -15,6 +15,7 @@ from kubernaut.plan.provenance import Reader, shown
 
 _CRITERIA = "success_criteria"
 _TRIGGERS = "rollback_triggers"
+_MOST = 50
 
 
 def read_monitoring(answer: Reader, draft: dict[str, JsonValue], target: Target) -> None:
@@ -24,11 +25,11 @@ def read_monitoring(answer: Reader, draft: dict[str, JsonValue], target: Target)
     triggers: list[dict[str, JsonValue]] = []
     if reader is not None:
         about = target if target.kind and target.name else None
-        for pointer, text in reader.texts(_CRITERIA):
+        for pointer, text in reader.texts(_CRITERIA, at_most=_MOST):
             _read_prose(reader, pointer, text, about, criteria, _CRITERIA)
-        for pointer, text in reader.texts("validation_commands"):
+        for pointer, text in reader.texts("validation_commands", at_most=_MOST):
             _read_command(reader, pointer, text, target, criteria)
-        for pointer, text in reader.texts(_TRIGGERS):
+        for pointer, text in reader.texts(_TRIGGERS, at_most=_MOST):
             _read_prose(reader, pointer, text, about, triggers, _TRIGGERS)
         _read_duration(reader, criteria)
         reader.finish()

@@ -77,7 +77,7 @@ class Parameters:
 def agreed(parameters: Parameters, keys: list[str], values: Mapping[str, JsonValue], *, plan: str = "") -> bool:
     """Whether all names of one thing have one value; a fault that names two of them where they do not."""
     first = keys[0]
-    other = next((key for key in keys[1:] if values[key] != values[first]), None)
+    other = next((key for key in keys[1:] if not _same(values[key], values[first])), None)
     if other is None:
         return True
     for key in keys:
@@ -89,3 +89,8 @@ def agreed(parameters: Parameters, keys: list[str], values: Mapping[str, JsonVal
             plan=plan,
         )
     return False
+
+
+def _same(one: JsonValue, other: JsonValue) -> bool:
+    """Equal, and not 1 for true."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)

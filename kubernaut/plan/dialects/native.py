@@ -14,7 +14,7 @@ from pydantic import JsonValue, ValidationError
 from kubernaut.cluster.objects import escape
 from kubernaut.errors import Fault
 from kubernaut.plan.model import Plan, Signal, plan_schema
-from kubernaut.plan.provenance import Ledger, near_miss, shown
+from kubernaut.plan.provenance import MOST_HINTS, Ledger, near_miss, shown
 
 NAME = "kubernaut"
 
@@ -60,22 +60,23 @@ def translate(document: dict[str, JsonValue], ledger: Ledger, signal: Signal | N
 
 def faults_of(error: ValidationError, document: JsonValue) -> list[Fault]:
     """One fault for each disagreement between `document` and a pydantic model, with pointers into `document`."""
-    return [_fault(dict(detail), document) for detail in error.errors(include_url=False)]
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    return [_fault(dict(detail), document, hint=count < MOST_HINTS) for count, detail in enumerate(details)]
 
 
-def _fault(detail: dict[str, Any], document: JsonValue) -> Fault:
+def _fault(detail: dict[str, Any], document: JsonValue, *, hint: bool) -> Fault:
     kind = str(detail["type"])
     pointer, parent = _locate(detail["loc"], document, missing=kind == "missing")
     last = str(detail["loc"][-1]) if detail["loc"] else ""
     if kind == "extra_forbidden":
-        near = near_miss(last, _field_names())
-        hint = f"Did you mean {near!r}?" if near else "Remove it."
+        near = near_miss(last, _field_names()) if hint else None
+        remedy = f"Did you mean {near!r}?" if near else "Remove it."
         message = f"there is no field {shown(last)} here"
-        return Fault(pointer=pointer, code="unknown_field", message=message, remedy=hint)
+        return Fault(pointer=pointer, code="unknown_field", message=message, remedy=remedy)
     if kind == "missing":
-        near = near_miss(last, parent) if isinstance(parent, dict) else None
-        hint = f"Give it; did you mean it by {near!r}?" if near else _REMEDIES["missing"]
-        return Fault(pointer=pointer, code="missing_field", message=f"{last!r} is missing", remedy=hint)
+        near = near_miss(last, parent) if hint and isinstance(parent, dict) else None
+        remedy = f"Give it; did you mean it by {near!r}?" if near else _REMEDIES["missing"]
+        return Fault(pointer=pointer, code="missing_field", message=f"{last!r} is missing", remedy=remedy)
     message = str(detail["msg"])
     return Fault(
         pointer=pointer,

@@ -20,8 +20,8 @@ from itertools import groupby
 
 from kubernaut.actions import catalogue
 from kubernaut.plan.dialects.action import Action, number
-from kubernaut.plan.model import EdgeOutcome
-from kubernaut.plan.provenance import Reader, near_miss, shown
+from kubernaut.plan.model import MAX_STEPS, EdgeOutcome
+from kubernaut.plan.provenance import Reader, shown
 
 
 class When(StrEnum):
@@ -117,7 +117,7 @@ def _read_condition(reader: Reader, action: Action, conditions: dict[str, str]) 
     if word in list(When):
         reader.ledger.field(reader.at("condition"), plan)
         return When(word)
-    near = near_miss(word, list(When))
+    near = reader.ledger.near_miss(word, list(When))
     reader.ledger.fault(
         reader.at("condition"),
         "unknown_condition",
@@ -141,7 +141,7 @@ def _require_orders(readers: list[Reader], actions: list[Action], secondaries: l
 
 def _read_prerequisites(reader: Reader, action: Action, known: list[Action]) -> tuple[str, ...]:
     needs = []
-    for pointer, text in reader.texts("prerequisites"):
+    for pointer, text in reader.texts("prerequisites", at_most=MAX_STEPS):
         matches = _named(text, action, known)
         if len(matches) == 1:
             needs.append(matches[0].id)
@@ -155,7 +155,7 @@ def _read_prerequisites(reader: Reader, action: Action, known: list[Action]) -> 
                 "Name an action that occurs once.",
             )
         else:
-            near = near_miss(text, [other.name or "" for other in known if other is not action])
+            near = reader.ledger.near_miss(text, [other.name or "" for other in known if other is not action])
             reader.ledger.fault(
                 pointer,
                 "dangling_prerequisite",

@@ -20,7 +20,7 @@ from kubernaut.cluster.objects import escape
 from kubernaut.plan.dialects import plain, targeting
 from kubernaut.plan.dialects.given import Parameters, agreed
 from kubernaut.plan.model import Target
-from kubernaut.plan.provenance import near_miss, shown
+from kubernaut.plan.provenance import shown
 
 NOTE_KEYS = ("reason", "description", "comment")
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,17})(\.\d{1,17})?")
@@ -102,7 +102,7 @@ def _unknown(parameters: Parameters, key: str) -> None:
         return
     entry = catalogue.CATALOGUE.get(parameters.spec.name)
     known = sorted({*parameters.fields, *(entry.param_aliases if entry else ()), *parameters.spec.param_aliases})
-    near = near_miss(
+    near = parameters.ledger.near_miss(
         key, [*known, *targeting.KIND_OF_KEY, *targeting.NAMESPACE_KEYS, *targeting.CLUSTER_KEYS], cutoff=0.6
     )
     hint = f"Did you mean {near!r}? " if near else ""
@@ -117,7 +117,7 @@ def _unknown(parameters: Parameters, key: str) -> None:
 def _converted(parameters: Parameters, key: str, name: str, value: JsonValue) -> tuple[bool, JsonValue]:
     """The value as the action wants it: a number where it wants one. False after a fault."""
     wanted, words = _types(parameters.fields[name].annotation)
-    if not wanted & {int, float} or str in wanted or value in words:
+    if not wanted & {int, float} or str in wanted or (isinstance(value, str) and value in words):
         return True, value
     if isinstance(value, str):
         if not _NUMBER.fullmatch(value):

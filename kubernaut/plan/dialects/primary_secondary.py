@@ -19,7 +19,7 @@ from kubernaut.plan.dialects.native import faults_of
 from kubernaut.plan.dialects.ordering import read_order
 from kubernaut.plan.dialects.recognise import PRIMARY_SECONDARY
 from kubernaut.plan.model import MAX_STEPS, PLAN_VERSION, Plan, Target
-from kubernaut.plan.provenance import Ledger, Reader, near_miss, shown, wrong_type
+from kubernaut.plan.provenance import Ledger, Reader, shown, wrong_type
 
 NAME = PRIMARY_SECONDARY
 PRIMARY = "primary"
@@ -200,7 +200,7 @@ def _note(reader: Reader, key: str, name: str, notes: dict[str, str]) -> None:
 
 
 def _unknown_word(ledger: Ledger, pointer: str, word: str, known: tuple[str, ...], *, plan: str) -> None:
-    near = near_miss(word, known)
+    near = ledger.near_miss(word, known)
     ledger.fault(
         pointer,
         "unknown_word",

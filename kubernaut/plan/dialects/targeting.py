@@ -134,6 +134,10 @@ class Targeting:
         fixed = catalogue.fixed_kind(parameters.action)
         given = [key for key in KIND_KEYS if self._is_ours(key) and parameters.value.get(key) is not None]
         kinds = {key: canonical_kind(str(parameters.value[key])) or str(parameters.value[key]) for key in given}
+        if not self._strict:
+            named = {kind for kind in kinds.values() if kind in BY_KIND}
+            return named.pop() if len(named) == 1 else fixed or self._kind_of_keys(), True
+        parameters.used.update(given)
         if not self._all_texts(given) or (given and not agreed(parameters, given, kinds)):
             return None, False
         stated = kinds[given[0]] if given else None
