@@ -4,7 +4,6 @@ Called by `watch` and `summary`. Fields that the demo does not show are ignored,
 """
 
 from datetime import datetime
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -51,6 +50,12 @@ class StepView(Model):
         return self.name or self.id or self.key
 
     @property
+    def news(self) -> str:
+        """The last thing that it wrote about what it does, beside its message: "replicas 2 → 5"."""
+        events = [moment.event for moment in self.timeline if not moment.event.startswith(("try ", f"{self.state}: "))]
+        return next((event for event in reversed(events) if event and event != self.message), "")
+
+    @property
     def seconds(self) -> float | None:
         """From its slot to its end, proof included."""
         return between(self.started_at, self.ended_at)
@@ -65,7 +70,8 @@ class FieldView(Model):
 
 
 class JournalView(Model):
-    step_key: str = ""
+    step: str = ""
+    """The step's key."""
     effect: str = ""
     kind: str | None = None
     namespace: str | None = None
@@ -91,6 +97,16 @@ class VerdictView(Model):
     criteria: tuple[Reading, ...] = ()
 
 
+class UndoView(Model):
+    id: str
+    phase: str = ""
+
+
+class Links(Model):
+    airflow: str = ""
+    """The run in Airflow's own pages."""
+
+
 class Execution(Model):
     id: str = ""
     kind: str = "plan"
@@ -103,14 +119,14 @@ class Execution(Model):
     steps: tuple[StepView, ...] = ()
     journal: tuple[JournalView, ...] = ()
     verdict: VerdictView | None = None
-    undone_by: str | None = None
-    """The execution that took its changes back."""
+    undos: tuple[UndoView, ...] = ()
+    """The executions that take it back, or took it."""
     registration_error: str | None = None
     created_at: datetime | None = None
     registered_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    links: dict[str, Any] = Field(default_factory=dict)
+    links: Links = Field(default_factory=Links)
 
     @property
     def ended(self) -> bool:
@@ -124,9 +140,6 @@ class Execution(Model):
             for row in self.journal
             if row.effect != "external" and row.status in ("applied", "unknown", "sent") and row.undo_of is None
         )
-
-    def step(self, key: str) -> StepView | None:
-        return next((step for step in self.steps if step.key == key), None)
 
 
 def between(start: datetime | None, end: datetime | None) -> float | None:

@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote
 
 from devstack import Stack, StartFailed
 from devstack.airflow import REPOSITORY, USERS
@@ -187,6 +186,7 @@ class Demo:
         self._screen.line(f"answer {_short(story.answer_file)}, confidence {story.confidence or 'not stated'}")
         if story.reason:
             self._screen.line(f"its reason: {foreign(story.reason, 600)}")
+        self._show_plan(stack)
         execution = undo = None
         refusal: tuple[str, ...] = ()
         self._screen.heading("4  The plan becomes a DAG and runs")
@@ -214,6 +214,15 @@ class Demo:
             start_seconds=self._start_seconds,
             total_seconds=time.monotonic() - self._begun,
         )
+
+    def _show_plan(self, stack: Stack) -> None:
+        """What the server makes of the answer, before anything is started: the card."""
+        body = {"plan": self._story.answer, "signal": dict(self._story.alert)}
+        answer = stack.kubernaut("POST", "plans/validate", body, params={"card": "true"})
+        card = answer.json().get("card") if answer.is_success else None
+        if isinstance(card, str):
+            self._screen.line()
+            self._screen.lines(card.splitlines())
 
     def _look_again(self, server: PracticeServer) -> Workload | None:
         try:
@@ -246,10 +255,11 @@ class Demo:
 
     def _watch_undo(self, client: RestClient, stack: Stack, execution: Execution) -> Execution | None:
         """The compensation, where the engine has queued one by itself."""
-        if execution.undone_by is None:
+        if not execution.undos:
             return None
-        self._screen.line(f"the engine takes its changes back: {execution.undone_by}", style="yellow")
-        return self._watch(client, stack, execution.undone_by)
+        undo = execution.undos[-1].id
+        self._screen.line(f"the engine takes its changes back: {undo}", style="yellow")
+        return self._watch(client, stack, undo)
 
     # --- the end
 
@@ -269,7 +279,7 @@ class Demo:
                 (stack.home.logs / f"{name}.json").write_text(found.model_dump_json(indent=1) + "\n")
         self._screen.line()
         if report.execution is not None:
-            self._screen.line(f"The run in Airflow: {run_url(stack.api_url, report.execution)}")
+            self._screen.line(f"The run in Airflow: {report.execution.links.airflow}")
         self._screen.line(f"Login: {ADMIN.name}, password {ADMIN.password}")
         self._screen.line(f"Logs: {_short(stack.home.logs)}")
 
@@ -317,11 +327,6 @@ def _refusal_lines(refused: Refused) -> list[str]:
     if isinstance(problem.member("hash"), str):
         lines.append("A person would look at the plan now and approve it; --approve does that here.")
     return lines
-
-
-def run_url(api_url: str, execution: Execution) -> str:
-    """The run's page in Airflow's own UI."""
-    return f"{api_url}/dags/{quote(execution.dag_id or '', safe='')}/runs/{quote(execution.run_id or '', safe='')}"
 
 
 def _short(path: Path) -> str:

@@ -98,10 +98,7 @@ def _done(report: Report) -> Iterator[str]:
     ran = [step for step in execution.steps if step.state not in _NOT_RUN]
     rows = []
     for step in sorted(ran, key=lambda step: (step.started_at is None, step.started_at, step.key)):
-        changed = "; ".join(row.summary for row in execution.changes if row.step_key == step.key)
-        rows.append(
-            (WORDS.get(step.state, step.state), foreign(step.title, 60), foreign(changed or step.message or ""))
-        )
+        rows.append((WORDS.get(step.state, step.state), foreign(step.title, 60), foreign(_what(step, execution))))
     yield from columns(rows)
     for step in execution.steps:
         if step.state in _NOT_RUN:
@@ -110,6 +107,15 @@ def _done(report: Report) -> Iterator[str]:
     yield from _verdict(execution)
     if report.undo is not None:
         yield f"The engine took its changes back by itself: {report.undo.id}, {report.undo.outcome or report.undo.phase}"
+
+
+def _what(step: StepView, execution: Execution) -> str:
+    """What it changed, or found, and why it failed if it did."""
+    changed = "; ".join(row.summary for row in execution.changes if row.step == step.key)
+    told = (
+        (changed or step.news, step.message) if step.state != "succeeded" else (changed or step.news or step.message,)
+    )
+    return "; ".join(text for text in told if text)
 
 
 def _verdict(execution: Execution) -> Iterator[str]:

@@ -160,12 +160,5 @@ def step_line(step: StepView) -> str:
 
 def _why(step: StepView) -> str:
     """What a person needs to know about this state, in one line."""
-    if step.state in OPEN_STATES:
-        return foreign(_latest(step), 300)
-    return foreign(step.message or step.reason or "", 300)
-
-
-def _latest(step: StepView) -> str:
-    """The news of a step that is not at its end: what it wrote last about what it does."""
-    events = [moment.event for moment in step.timeline if moment.event and moment.event != step.message]
-    return (events[-1] if events else None) or step.message or step.reason or ""
+    texts = (step.news, step.message) if step.state in OPEN_STATES else (step.message, step.reason)
+    return foreign(next((text for text in texts if text), ""), 300)

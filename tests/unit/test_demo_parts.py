@@ -220,7 +220,7 @@ def workload(*, problems: tuple[str, ...] = (), holds: bool = True) -> Workload:
 HEALTHY, BROKEN = workload(), workload(problems=("pod worker-1: container worker is in CrashLoopBackOff",), holds=False)
 TEMPLATE = {"spec": {"containers": [{"name": "worker", "image": "web:1"}]}}
 CHANGE = {
-    "step_key": "s01",
+    "step": "s01",
     "effect": "in_object",
     "kind": "Deployment",
     "namespace": "demo-checkout",
@@ -347,6 +347,9 @@ class FakeStack:
 
     def exports(self) -> str:
         return ""
+
+    def kubernaut(self, *_: object, **__: object) -> httpx.Response:
+        return httpx.Response(200, json={"card": "the card of the plan"})
 
 
 Answers = Callable[[dict[str, Any]], httpx.Response]
