@@ -116,14 +116,14 @@ class RestClient:
     def execution(self, execution_id: str) -> dict[str, Any]:
         return self._call("GET", f"/executions/{_segment(execution_id)}")
 
-    def undo(self, execution_id: str) -> dict[str, Any]:
-        return self._call("POST", f"/executions/{_segment(execution_id)}/undo")
+    def undo(self, execution_id: str, *, reason: str | None = None) -> dict[str, Any]:
+        return self._call("POST", f"/executions/{_segment(execution_id)}/undo", json=_given({"reason": reason}))
 
     def halt(self, *, cluster: str | None, reason: str) -> dict[str, Any]:
         return self._call("POST", "/halt", json=_given({"cluster": cluster, "reason": reason}))
 
     def resume(self, *, cluster: str | None, reason: str | None) -> dict[str, Any]:
-        return self._call("DELETE", "/halt", params=_given({"cluster": cluster, "reason": reason}))
+        return self._call("DELETE", "/halt", json=_given({"cluster": cluster, "reason": reason}))
 
     # --- the conversation
 

@@ -12,7 +12,7 @@ from kubernaut.cli.plans import PlanFile, SignalFile
 from kubernaut.cli.server import AsJson, Password, User, connect
 
 if TYPE_CHECKING:
-    from kubernaut.rest_client import RestClient
+    from kubernaut.rest_client import Problem, RestClient
 
 app = typer.Typer(help="Executions on the server.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -61,7 +61,7 @@ def execute(
             if as_json:
                 emit_json(refused.problem.model_dump(mode="json"))
                 raise typer.Exit(exit_of(refused)) from None
-            emit(_approval(refused.problem.member("card"), refused.problem.member("hash")))
+            emit(_approval(refused.problem))
             raise
         if not wait:
             if as_json:
@@ -76,6 +76,7 @@ def execute(
 
 def undo(
     execution_id: Annotated[str, typer.Argument(help="The execution whose changes are taken back.")],
+    reason: Annotated[str | None, typer.Option(help="Why, for the audit log.")] = None,
     wait: Wait = False,
     as_json: AsJson = False,
     user: User = None,
@@ -85,7 +86,7 @@ def undo(
     from kubernaut.cli.output import emit, emit_json, shown
 
     with connect(user, password) as client:
-        accepted = client.undo(execution_id)
+        accepted = client.undo(execution_id, reason=reason)
         if not wait:
             if as_json:
                 emit_json(accepted)
@@ -209,21 +210,26 @@ def _accepted(accepted: Document) -> Iterator[str]:
     for field, title in (("dag_id", "DAG"), ("run_id", "run"), ("tracking_id", "tracking id")):
         if accepted.get(field):
             yield f"  {title}: {shown(accepted[field])}"
+    for name, reason in (accepted.get("cannot_be_undone") or {}).items():
+        yield f"  cannot be undone: {shown(name)}: {shown(reason)}"
     links = accepted.get("links")
     for name, link in links.items() if isinstance(links, dict) else ():
         yield f"  {name}: {shown(link)}"
 
 
-def _approval(card: object, digest: object) -> Iterator[str]:
-    """What the server wants a person to look at before it starts."""
+def _approval(problem: Problem) -> Iterator[str]:
+    """What the server wants a person to look at before the plan starts: its card, the reasons, and the hash."""
     from kubernaut.cli.output import shown
 
+    card = problem.member("card")
     if isinstance(card, str):
         yield from (shown(line) for line in card.splitlines())
-    elif isinstance(card, dict) and isinstance(card.get("text"), str):
-        yield from (shown(line) for line in card["text"].splitlines())
-    if digest:
         yield ""
+    for reason in problem.member("reasons") or ():
+        if isinstance(reason, dict):
+            yield f"  [{shown(reason.get('code'))}] {shown(reason.get('message'))}"
+    digest = problem.member("hash")
+    if digest:
         yield f"to approve exactly this plan: --approve {shown(digest)}"
 
 
@@ -245,6 +251,7 @@ def _story(found: Document) -> Iterator[str]:
         name = step.get("name") or step.get("id") or step.get("key")
         yield f"  {str(step.get('state')).ljust(12)} {shown(name)}{_because(step)}"
     yield from _changes(found.get("journal"))
+    yield from _halts(found)
     if found.get("verdict"):
         yield ""
         yield from _ending(found)
@@ -297,8 +304,7 @@ def _halts(page: Document) -> Iterator[str]:
     """A halt is shown wherever executions are: it explains why nothing moves."""
     from kubernaut.cli.output import shown
 
-    halts = page.get("halts") or page.get("halt") or ()
-    for halt in halts if isinstance(halts, list) else (halts,):
+    for halt in page.get("halts") or ():
         if isinstance(halt, dict):
             where = shown(halt.get("cluster")) if halt.get("cluster") else "all clusters"
             yield f"HALTED: {where}: {shown(halt.get('reason') or '')}"

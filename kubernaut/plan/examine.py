@@ -43,7 +43,6 @@ _DISORDER = frozenset({graph.GraphFaultCode.CYCLE, graph.GraphFaultCode.DUPLICAT
 _PART_OF_TARGET = re.compile(
     r"(?P<body>(/alternatives/\d+)?)/(steps|success_criteria|rollback_triggers)/\d+.*/target(?P<part>/\w+)"
 )
-_UNREADABLE = "criterion_unreadable"
 _TRACKING_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 
@@ -207,16 +206,9 @@ class _Work:
             if self.translation.already_reported(place):
                 continue
             found = fault.model_copy(update={"pointer": self._source(place)})
-            if self._is_of_translation(fault):
-                self.human.append(HumanReason(code=_UNREADABLE, message=fault.message, pointer=found.pointer))
-                continue
             if found not in known:
                 self.faults.append(found)
             known.add(found)
-
-    def _is_of_translation(self, fault: Fault) -> bool:
-        """The check behind a criterion in an AI's words is our choice: that it reads no such object is not their fault."""
-        return not self._native and fault.code == "wrong_kind" and "/check/" in fault.pointer
 
     def _source(self, plan_pointer: str) -> str:
         if not self._native:
@@ -270,9 +262,8 @@ class _Work:
         return replace(compiled, bindings=compiled.bindings.model_copy(update={"unchecked": unchecked}))
 
     def _not_understood(self) -> Iterator[str]:
-        """Criteria in words that nobody understood or can read: once approved, the verdict names them as unread."""
-        asked = [reason for reason in self.human if reason.code == _UNREADABLE]
-        for question in (*self.translation.questions, *asked):
+        """Criteria in words that nobody understood: once approved, the verdict names them as it names unread ones."""
+        for question in self.translation.questions:
             text = resolve(self.document, question.pointer)
             if isinstance(text, str):
                 yield text.strip()

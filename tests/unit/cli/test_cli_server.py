@@ -103,10 +103,12 @@ def test_a_refusal_ends_with_its_exit_code(kubernaut: Kubernaut, server: Server,
 
 
 def test_what_needs_an_approval_shows_the_card_and_the_hash(kubernaut: Kubernaut, server: Server, file: str) -> None:
-    card = {"text": "Scale checkout to 3\n  undo: automatic"}
-    server.will_answer(*problem(409, "approval_required", detail="the policy asks", hash="abc", card=card))
+    card = "Scale checkout to 3\n  undo: automatic"
+    reasons = [{"code": "policy_ask", "message": "not managed", "pointer": "/steps/0"}]
+    server.will_answer(*problem(409, "approval_required", detail="no", hash="abc", card=card, reasons=reasons))
     out = kubernaut("execute", file).out
     assert "undo: automatic" in out
+    assert "[policy_ask] not managed" in out
     assert "--approve abc" in out
 
 
@@ -183,7 +185,7 @@ def test_halt_and_resume_name_cluster_and_reason(kubernaut: Kubernaut, server: S
     assert kubernaut("halt", "--cluster", "prod", "--reason", "looks wrong").code == 0
     assert kubernaut("resume", "--cluster", "prod").code == 0
     assert server.asked[0][:3] == ("POST", f"{ROOT}/halt", {"cluster": "prod", "reason": "looks wrong"})
-    assert server.asked[1][:2] == ("DELETE", f"{ROOT}/halt?cluster=prod")
+    assert server.asked[1][:3] == ("DELETE", f"{ROOT}/halt", {"cluster": "prod"})
 
 
 def test_a_halt_needs_a_reason(kubernaut: Kubernaut, server: Server) -> None:

@@ -136,7 +136,7 @@ def test_a_criterion_in_words_about_an_object_that_its_check_does_not_read_needs
         }
     )
     found = looked_at(document, signal={"labels": {"alertname": "X", "namespace": "shop", "pod": "checkout-7d9"}})
-    assert (found.faults, codes(found.human_reasons)) == ((), ["criterion_unreadable"])
+    assert (found.faults, codes(found.human_reasons)) == ((), ["criterion_not_understood"])
     assert found.human_reasons[0].pointer == "/monitoring/success_criteria/0"
     assert found.bindings is not None
     assert found.bindings.unchecked == ("service_restored",)
