@@ -6,6 +6,8 @@ coroutines' own for the same reason. `on_kill` stops waiting, nothing more: what
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -14,6 +16,20 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 from kubernaut_operators.coroutines import TaskEnd, TaskPlace, judge_task, step_task, submit_task, verify_task
 
 _EVENTS = {"success": TaskSuccessEvent, "failed": TaskFailedEvent, "skipped": TaskSkippedEvent}
+
+
+def _load_what_steps_need() -> None:
+    for module in (
+        "kubernaut.execution.step_runner",
+        "kubernaut.execution.verdict_runner",
+        "airflow.providers.cncf.kubernetes.hooks.kubernetes",
+    ):
+        importlib.import_module(module)
+
+
+# Only a triggerer imports this module. Its first step would otherwise import for seconds on the event loop that all
+# triggers share; a thread lets the others go on meanwhile.
+threading.Thread(target=_load_what_steps_need, name="kubernaut-imports", daemon=True).start()
 
 
 class _CoroutineTrigger(BaseTrigger):
