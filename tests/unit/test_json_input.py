@@ -30,7 +30,7 @@ def test_json_is_read_as_it_is(text: str) -> None:
     [
         ('{"a": 1,}', "trailing comma"),
         ('{"a": [1, 2,]}', "trailing comma"),
-        ('{a: 1}', "key 'a' is not quoted"),
+        ("{a: 1}", "key 'a' is not quoted"),
         ("{'a': 1}", "single quotes"),
         ('Here is the plan: {"a": 1}', "text before"),
         ('{"a": 1} I hope this helps', "something follows"),
