@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Executions on the server.", no_args_is_help=True, rich_markup_mode=None)
 
+_PATIENCE = 10
+"""How often in a row a server may give no answer while somebody waits."""
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 _COLUMNS = {
     "id": "ID",
@@ -166,13 +168,17 @@ def show(
 
 def _finish(client: RestClient, execution_id: str, as_json: bool, shown: Callable[[object], str]) -> None:
     """Show the steps as they change until the execution has ended; exit 0 where it completed."""
-    from kubernaut.cli.output import emit, emit_json
+    from kubernaut.cli.output import complain, emit, emit_json
 
     last: dict[str, str] = {}
     ended: Document = {}
-    for ended in watch(client, execution_id):
-        if not as_json:
-            emit(_news(ended, last, shown))
+    try:
+        for ended in watch(client, execution_id):
+            if not as_json:
+                emit(_news(ended, last, shown))
+    except KeyboardInterrupt:
+        complain(f"\nno longer watching; it goes on: kubernaut executions show {shown(execution_id)}")
+        raise typer.Exit(130) from None
     if as_json:
         emit_json(ended)
     else:
@@ -182,21 +188,34 @@ def _finish(client: RestClient, execution_id: str, as_json: bool, shown: Callabl
 
 
 def watch(client: RestClient, execution_id: str) -> Iterator[Document]:
-    """The execution again and again, until it has ended."""
+    """The execution again and again, until it has ended. A server that is away for some moments is asked again."""
     import time
 
+    from kubernaut.rest_client import Unreachable
     from kubernaut.settings import get_settings
 
+    missed = 0
     while True:
-        found = client.execution(execution_id)
-        yield found
-        if found.get("phase") in TERMINAL:
-            return
+        try:
+            found = client.execution(execution_id)
+        except Unreachable:
+            missed += 1
+            if missed > _PATIENCE:
+                raise
+        else:
+            missed = 0
+            yield found
+            if found.get("phase") in TERMINAL:
+                return
         time.sleep(get_settings().poll_interval)
 
 
 def _news(found: Document, last: dict[str, str], shown: Callable[[object], str]) -> Iterator[str]:
     """A line for each step whose state changed since the last look."""
+    for line in _halts(found):
+        if last.get(line) is None:
+            last[line] = "said"
+            yield line
     for step in found.get("steps", []):
         key, state = str(step.get("key") or step.get("id")), str(step.get("state"))
         if last.get(key, "pending") != state:

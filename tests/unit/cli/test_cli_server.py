@@ -79,6 +79,22 @@ def test_waiting_ends_as_the_execution_did(
     assert (ended.code, ended.json["phase"]) == (code, phase)
 
 
+def test_waiting_says_once_that_a_halt_is_why_nothing_moves(kubernaut: Kubernaut, server: Server, file: str) -> None:
+    halts = [{"cluster": "prod", "reason": "look first"}]
+    server.will_answer(202, ACCEPTED)
+    server.will_answer(200, execution("queued", "pending", halts=halts))
+    server.will_answer(200, execution("queued", "pending", halts=halts))
+    server.will_answer(200, execution("completed", "succeeded"))
+    assert kubernaut("execute", file, "--wait").out.count("HALTED: prod: look first") == 1
+
+
+def test_waiting_outlasts_a_server_that_is_away_for_a_moment(kubernaut: Kubernaut, server: Server, file: str) -> None:
+    server.will_answer(202, ACCEPTED)
+    server.will_answer(200, b"<html>starting</html>")
+    server.will_answer(200, execution("completed", "succeeded"))
+    assert kubernaut("execute", file, "--wait").code == 0
+
+
 def problem(status: int, code: str, **fields: Any) -> tuple[int, dict[str, Any]]:
     return status, {"type": f"https://kubernaut.ai/problems/{code}", "title": "t", "status": status, **fields}
 
