@@ -112,8 +112,12 @@ class Reach:
         """Whether some way leads from `first` to `second`."""
         return bool(self._before[second] & self._bit[first])
 
-    def ancestors(self, name: str) -> tuple[str, ...]:
-        return tuple(other for other, bit in self._bit.items() if self._before[name] & bit)
+    def before_any(self, names: Iterable[str]) -> frozenset[str]:
+        """All steps from which some way leads to one of `names`."""
+        union = 0
+        for name in names:
+            union |= self._before[name]
+        return frozenset(other for other, bit in self._bit.items() if union & bit)
 
     def add(self, upstream: str, downstream: str) -> None:
         gained = self._before[upstream] | self._bit[upstream]
@@ -139,11 +143,8 @@ def reduce(links: Iterable[Link]) -> tuple[Link, ...]:
 def _implied(links: Sequence[Link]) -> set[Link]:
     names = tuple(dict.fromkeys(name for link in links for name in (link.upstream, link.downstream)))
     reach = Reach(names, links)
-    downstream: dict[str, list[str]] = {}
+    upstreams: dict[str, list[str]] = {}
     for link in links:
-        downstream.setdefault(link.upstream, []).append(link.downstream)
-    return {
-        link
-        for link in links
-        if any(reach.before(other, link.downstream) for other in downstream[link.upstream] if other != link.downstream)
-    }
+        upstreams.setdefault(link.downstream, []).append(link.upstream)
+    beyond = {name: reach.before_any(others) for name, others in upstreams.items()}
+    return {link for link in links if link.upstream in beyond[link.downstream]}

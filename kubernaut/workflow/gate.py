@@ -285,4 +285,4 @@ def _settling(
     if not sources:
         return frozenset()
     reach = Reach([step.key for step in workflow.steps], effective(links))
-    return frozenset(sources).union(*(reach.ancestors(key) for key in sources))
+    return reach.before_any(sources) | sources
