@@ -35,6 +35,7 @@ from kubernaut.plan.model import (
 )
 from kubernaut.plan.normalise import action_spec
 from kubernaut.plan.provenance import shown
+from kubernaut.plan.validate_texts import forbidden_url, mark_faults, prose_faults, url_faults
 from kubernaut.settings import Settings
 from kubernaut.workflow.compile import readable
 
@@ -42,9 +43,6 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _SEGMENT = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:-]+")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*")
-_RENDERED = ("{{", "{%", "$(", "${")
-_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _PROSE = frozenset({("notify", "message")})
 """Parameters that are text for people: `;` and `|` are punctuation there; a template would still be taken literally."""
 _CEL_PARAMS = frozenset({("monitoring.check", "expression")})
@@ -68,7 +66,7 @@ def validate(body: PlanBody, given: PlanBody, *, settings: Settings) -> Iterator
         yield from _condition_faults(condition, pointer, clusters)
     yield from _ambiguous_names(body)
     for name, value in body.variables.items():
-        yield from _marks(value, f"/variables/{escape(name)}")
+        yield from mark_faults(value, f"/variables/{escape(name)}")
 
 
 def too_many_steps(count: int, most: int) -> Fault:
@@ -122,11 +120,11 @@ def timeout_warnings(body: PlanBody, settings: Settings) -> Iterator[str]:
 
 
 def _step_faults(step: Step, own: Target, at: str, clusters: _Clusters) -> Iterator[Fault]:
-    yield from _text_faults(step.name, f"{at}/name")
+    yield from prose_faults(step.name, f"{at}/name")
     spec = action_spec(step.action)
     if spec is None:
         yield unknown_action(step.action, f"{at}/action")
-        yield from _marks(step.params, f"{at}/params")
+        yield from mark_faults(step.params, f"{at}/params")
         return
     yield from _param_faults(step.action, step.params, f"{at}/params")
     yield from _undo_faults(step, spec, at)
@@ -161,11 +159,11 @@ def _param_faults(action: str, params: Mapping[str, JsonValue], at: str) -> Iter
     for name, value in params.items():
         place = f"{at}/{escape(name)}"
         if (action, name) in _PROSE:
-            yield from _text_faults(value, place)
+            yield from prose_faults(value, place)
         elif (action, name) not in _CEL_PARAMS:
-            yield from _marks(value, place)
+            yield from mark_faults(value, place)
         if not installed:
-            yield from _url_faults(value, place)
+            yield from url_faults(value, place)
 
 
 def _undo_faults(step: Step, spec: ActionSpec, at: str) -> Iterator[Fault]:
@@ -277,7 +275,7 @@ class _Clusters:
 
 def _condition_faults(condition: Condition, at: str, clusters: _Clusters) -> Iterator[Fault]:
     check = condition.check
-    yield from _text_faults(condition.name, f"{at}/name")
+    yield from prose_faults(condition.name, f"{at}/name")
     if isinstance(check, ObjectCondition | NamedCondition | ListCondition):
         place = f"{at}/check/target"
         yield from _unreadable(check, place)
@@ -287,7 +285,7 @@ def _condition_faults(condition: Condition, at: str, clusters: _Clusters) -> Ite
         yield from _named_faults(check, f"{at}/check")
     if isinstance(check, ListCondition):
         for part in ("label_selector", "field_selector"):
-            yield from _marks(getattr(check, part), f"{at}/check/{part}")
+            yield from mark_faults(getattr(check, part), f"{at}/check/{part}")
     if isinstance(check, QueryCondition):
         yield from _query_faults(check, f"{at}/check/query")
 
@@ -365,62 +363,6 @@ def _query_faults(check: QueryCondition, at: str) -> Iterator[Fault]:
     if check.source == "http":
         why = urls.why_forbidden(check.query)
         if why is not None:
-            yield _forbidden_url(at, why)
+            yield forbidden_url(at, why)
     elif check.source != "promql":  # `|` and braces are syntax of PromQL; nothing reads it yet
-        yield from _marks(check.query, at)
-
-
-# --- texts
-
-
-def _marks(value: JsonValue, at: str) -> Iterator[Fault]:
-    """Templates and signs of a shell, and characters that hide what is written."""
-    for pointer, found in plain.marks(value, at):
-        yield plain.template_fault(pointer, found)
-    yield from _hidden(value, at)
-
-
-def _text_faults(value: JsonValue, at: str) -> Iterator[Fault]:
-    """Text for people is only text; but what looks like a template counts on being rendered, and nothing is."""
-    if isinstance(value, str):
-        found = next((sign for sign in _RENDERED if sign in value), None)
-        if found is not None:
-            yield plain.template_fault(at, found)
-        yield from _hidden(value, at)
-
-
-def _hidden(value: JsonValue, at: str) -> Iterator[Fault]:
-    for pointer, text in _strings(value, at):
-        match = _HIDDEN.search(text)
-        if match is not None:
-            yield Fault(
-                pointer=pointer,
-                code="control_character",
-                message=f"the text holds the control character U+{ord(match.group()):04X}",
-                remedy="Remove it.",
-            )
-
-
-def _url_faults(value: JsonValue, at: str) -> Iterator[Fault]:
-    """URLs in parameters that no executor judges yet."""
-    for pointer, text in _strings(value, at):
-        why = urls.why_forbidden(text) if _URL.fullmatch(text) else None
-        if why is not None:
-            yield _forbidden_url(pointer, why)
-
-
-def _forbidden_url(pointer: str, why: str) -> Fault:
-    return Fault(pointer=pointer, code="url_forbidden", message=f"the URL is refused: {why}", remedy=urls.REMEDY)
-
-
-def _strings(value: JsonValue, at: str) -> Iterator[tuple[str, str]]:
-    """Every string under `value`, keys too, with its pointer."""
-    if isinstance(value, str):
-        yield at, value
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _strings(item, f"{at}/{index}")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield f"{at}/{escape(key)}", key
-            yield from _strings(item, f"{at}/{escape(key)}")
+        yield from mark_faults(check.query, at)
