@@ -13,7 +13,7 @@ from kubernaut.store.history import MAX_PAGE, Filters, list_executions
 from kubernaut.store.tables import ExecutionKind
 from kubernaut_plugin.api import service, views
 from kubernaut_plugin.api.bodies import json_body, takes
-from kubernaut_plugin.api.models import Accepted, Details, Page, SubmitBody, UndoBody
+from kubernaut_plugin.api.models import Accepted, Details, Page, SubmitBody, UndoAccepted, UndoBody
 from kubernaut_plugin.api.requests import Here, IdempotencyKey, TrackingId, one_tracking_id
 from kubernaut_plugin.api.security import Authority, Who, person_router
 
@@ -109,7 +109,7 @@ def undo_execution(
     who: Who,
     here: Here,
     response: Response,
-) -> Accepted:
+) -> UndoAccepted:
     """Take back what an ended execution changed, as an execution of its own.
 
     409 where it has not ended, where there is nothing to take back (and why), or where an undo is under way.
@@ -118,7 +118,7 @@ def undo_execution(
     found = queued.accepted
     links = here.execution(found.execution_id, found.dag_id, found.run_id)
     response.headers["Location"] = links.self
-    return Accepted(
+    return UndoAccepted(
         execution_id=found.execution_id,
         dag_id=found.dag_id,
         run_id=found.run_id,

@@ -15,15 +15,15 @@ from airflow.api.common.airflow_health import get_airflow_health
 from anyio import to_thread
 from fastapi import Request
 from kubernaut_operators.coroutines import environment
-from sqlalchemy import func, select
+from sqlalchemy import column, func, select, table
 
 from kubernaut.execution.environment import Environment
 from kubernaut.execution.phases import Phase
 from kubernaut.settings import get_settings
-from kubernaut.store.engine import session
+from kubernaut.store.engine import StoreNotMigrated, session
 from kubernaut.store.halts import open_halts
-from kubernaut.store.migrate import current, head
-from kubernaut.store.tables import ExecutionRow
+from kubernaut.store.migrate import head
+from kubernaut.store.tables import SCHEMA, ExecutionRow
 from kubernaut_plugin.api import views
 from kubernaut_plugin.api.models import Alive, ClusterHealth, Halt, Health, LoopHealth, PartHealth, StoreHealth
 from kubernaut_plugin.api.problems import Problem
@@ -138,6 +138,8 @@ async def _store() -> tuple[StoreHealth, Mapping[str, Any]]:
     except TimeoutError:
         error = f"no answer within {STORE_TIMEOUT:g} s"
         return StoreHealth(reachable=False, schema_expected=expected, error=error), {}
+    except StoreNotMigrated as failure:
+        return StoreHealth(reachable=True, schema_expected=expected, error=_short(failure)), {}
     except Exception as failure:
         return StoreHealth(reachable=False, schema_expected=expected, error=_short(failure)), {}
     wrong = None if version == expected else f"its schema is {version or 'absent'}, needed is {expected}: migrate it"
@@ -154,11 +156,9 @@ def _head() -> str:
 
 
 def _store_sync() -> tuple[str | None, Mapping[str, Any]]:
-    version = current()
-    if version != _head():
-        return version, {}
     waiting = ExecutionRow.phase == Phase.QUEUED
     with session() as store:
+        version = store.scalar(select(column("version_num")).select_from(table("alembic_version", schema=SCHEMA)))
         queued, oldest, running = store.execute(
             select(
                 func.count().filter(waiting),

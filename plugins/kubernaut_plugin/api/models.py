@@ -117,9 +117,14 @@ class Accepted(Answer):
     created: bool
     """False where the same request with this `Idempotency-Key` had created it before."""
     links: Links
-    undoes: str | None = None
-    cannot_be_undone: dict[str, str] = Field(default_factory=dict)
-    """Of an undo: the steps that changed something and cannot be taken back, with the reason."""
+
+
+class UndoAccepted(Accepted):
+    """The undo, which is an execution too."""
+
+    undoes: str
+    cannot_be_undone: dict[str, str]
+    """Names of steps that changed something and cannot be taken back, with the reason."""
 
 
 class Halt(Answer):
