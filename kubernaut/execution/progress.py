@@ -18,7 +18,7 @@ from kubernaut.execution.environment import RunRef
 from kubernaut.execution.phases import Phase
 from kubernaut.store.engine import async_session
 from kubernaut.store.tables import ExecutionRow, StepRow, WorkflowRow
-from kubernaut.workflow.gate import StepState
+from kubernaut.workflow.gate import StepState, gate
 from kubernaut.workflow.model import Bindings, Workflow
 
 FINAL = frozenset(state.value for state in StepState if state.final)
@@ -175,6 +175,33 @@ async def rows(execution_id: str) -> dict[str, StepRow]:
     async with async_session() as session:
         found = await session.scalars(select(StepRow).where(StepRow.execution_id == execution_id))
         return {row.key: row for row in found}
+
+
+async def close_unreached(situation: Situation, round_: int) -> None:
+    """Say of every step that nobody was asked about (Airflow ended it by its own rule) that it was not reached, and why.
+
+    Called once all steps have ended; a step that its edges would have let run stays without a row: the verdict names it.
+    """
+    known = await rows(situation.execution_id)
+    found = states(known)
+    optional = [key for key, binding in situation.bindings.steps.items() if binding.optional]
+    for step in situation.workflow.steps:
+        if step.key in known:
+            continue
+        answer = gate(step, situation.workflow, found, optional=optional)
+        if answer.run or answer.reason is None:
+            continue
+        await begin(situation, step.key, round_)
+        await write(
+            situation.execution_id,
+            step.key,
+            round_,
+            event=f"not reached: {answer.text}",
+            state=StepState.NOT_REACHED.value,
+            reason=answer.reason.value,
+            message=answer.text,
+            ended_at=func.now(),
+        )
 
 
 def states(step_rows: Mapping[str, StepRow]) -> dict[str, StepState]:

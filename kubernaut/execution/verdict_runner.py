@@ -42,6 +42,7 @@ async def give_verdict(env: Environment, run: RunRef, log: Callable[[str], None]
         log(prefix + line)
 
     observer = Observer(env=env, situation=situation, key="", log=say)
+    await progress.close_unreached(situation, run.try_number)
     facts = await _facts(situation)
     readings: list[Reading] = []
     fired: list[str] = []

@@ -18,6 +18,9 @@ def _apps() -> list[dict[str, Any]]:
     """The REST app, built only where it is served."""
     if not _is_api_server():
         return []
+    # Needed by the first plan's look at its cluster; imported there, it would hold up the event loop for seconds.
+    import airflow.providers.cncf.kubernetes.hooks.kubernetes  # noqa: F401
+
     from kubernaut_plugin.api.app import make_app
 
     return [{"app": make_app(), "url_prefix": "/kubernaut", "name": "Kubernaut"}]

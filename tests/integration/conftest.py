@@ -30,6 +30,34 @@ CONNECTION = "kubernaut_practice"
 
 _serial = itertools.count(1)
 
+LABELS = {"app": "worker"}
+HEALTHY: dict[str, Any] = {
+    "name": "healthy",
+    "age_seconds": 120,
+    "objects": [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "demo-checkout", "labels": {"kubernaut.ai/managed": "true"}},
+        },
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "somebody-elses"}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "worker", "namespace": "demo-checkout"},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": LABELS},
+                "template": {
+                    "metadata": {"labels": LABELS},
+                    "spec": {"containers": [{"name": "worker", "image": "demo-http-server:1.0.0"}]},
+                },
+            },
+        },
+    ],
+}
+"""A managed namespace with one healthy workload, and a namespace that is not managed."""
+
 
 @dataclass(frozen=True)
 class Api:
@@ -67,9 +95,11 @@ def progress_of(request: pytest.FixtureRequest) -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def practice() -> Iterator[Any]:
     """The practice cluster's server in this process: `.url`, `.token`, `.connection_json()`, its core."""
-    from kubernaut.cluster.practice.server import PracticeServer
+    from kubernaut.cluster.practice.scenario import load_scenario
+    from kubernaut.cluster.practice.server import PracticeServer, wall_clock
 
-    with PracticeServer() as server:
+    opened = load_scenario(HEALTHY).open(wall_clock, time_factor=5)
+    with PracticeServer(opened.cluster) as server:
         yield server
 
 
