@@ -242,11 +242,11 @@ def _accepted(accepted: Document) -> Iterator[str]:
 
 def _approval(problem: Problem) -> Iterator[str]:
     """What the server wants a person to look at before the plan starts: its card, the reasons, and the hash."""
-    from kubernaut.cli.output import shown
+    from kubernaut.cli.output import printable, shown
 
     card = problem.member("card")
     if isinstance(card, str):
-        yield from (shown(line) for line in card.splitlines())
+        yield printable(card)
         yield ""
     for reason in problem.member("reasons") or ():
         if isinstance(reason, dict):

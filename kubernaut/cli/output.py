@@ -52,6 +52,11 @@ def shown(value: object) -> str:
     return visible(str(value), _MOST)
 
 
+def printable(text: str) -> str:
+    """Lines that another part of Kubernaut laid out: kept as they are, but for what a terminal would act on."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+
+
 def fault_lines(faults: Sequence[Fault]) -> Iterator[str]:
     """Place, what is wrong, what to do; one block a fault."""
     for fault in faults:

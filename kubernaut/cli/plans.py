@@ -69,15 +69,18 @@ def show(
     mermaid: Annotated[bool, typer.Option("--mermaid", help="The graph as a Mermaid diagram.")] = False,
 ) -> None:
     """The card: the graph, and for each step its target, change, undo and post-conditions. Exit codes as validate."""
-    from kubernaut.cli.card import card_lines
+    from kubernaut.cli.card import card_of
     from kubernaut.cli.inputs import examine_file
-    from kubernaut.cli.output import emit
+    from kubernaut.cli.output import complain, emit, heading
 
     found = examine_file(file, signal)
-    lines = card_lines(found, mermaid=mermaid)
-    if not mermaid or found.faults:
-        emit(_report(found) if lines is None else _verdict(found))
-    emit(lines or ())
+    card = card_of(found, mermaid=mermaid)
+    if card is None and mermaid:
+        complain("\n".join(_report(found)))  # whoever reads the diagram gets nothing else
+    elif card is None:
+        emit(_report(found))
+    else:
+        emit([card] if mermaid else [heading(_headline(found)), "", card])
     raise typer.Exit(exit_code(found))
 
 

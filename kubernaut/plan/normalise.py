@@ -8,10 +8,12 @@ places in the lists, so that JSON pointers into the plan stay true. Also brings 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
+
+from pydantic import JsonValue
 
 from kubernaut.actions import registry
 from kubernaut.actions.spec import ActionSpec
@@ -224,6 +226,14 @@ def step_name(step: Step, target: Target) -> str:
         return plain.format(name=name)[:200]
     verb = step.action.rpartition(".")[2].replace("_", " ").capitalize()
     return f"{verb} {name}".strip()[:200]
+
+
+def change_summary(action: str, target: Target, params: Mapping[str, JsonValue]) -> str:
+    """What a step would change, in a line, from the plan alone; the card asks."""
+    spec = action_spec(action)
+    if spec is None or not spec.installed or (target.kind and target.kind not in (spec.target_kinds or (target.kind,))):
+        return f"not known: no executor is installed ({spec.meaning if spec else action})"
+    return registry.executor(spec.name).change_summary(target, params)
 
 
 def describe(target: Target) -> str:

@@ -146,3 +146,39 @@ def test_a_file_larger_than_is_read_is_refused(kubernaut: Kubernaut, write: Any)
 
 def test_the_schema_is_json_schema_of_the_form(kubernaut: Kubernaut) -> None:
     assert kubernaut("plan", "schema").json["$id"] == "https://kubernaut.ai/schemas/plan/v1"
+
+
+# --- the card
+
+
+def test_the_card_shows_graph_target_change_proof_and_undo_of_each_step(kubernaut: Kubernaut, write: Any) -> None:
+    out = kubernaut("plan", "show", write(answer({}))).out
+    for expected in (
+        "Deployment shop/checkout",
+        "set spec.replicas to 3",
+        "set spec.template to that of the previous revision",
+        "rollout_complete",
+        "automatic",
+        "pod_running",
+    ):
+        assert expected in out, expected
+
+
+def test_the_card_of_a_plan_that_cannot_run_here_says_so_at_the_step(kubernaut: Kubernaut, write: Any) -> None:
+    ended = kubernaut("plan", "show", write(plan(step("a", "drain_node"))))
+    assert ended.code == 3
+    assert "no executor is installed" in ended.out
+
+
+def test_a_diagram_is_nothing_but_the_diagram(kubernaut: Kubernaut, write: Any) -> None:
+    out = kubernaut("plan", "show", write(answer({})), "--mermaid").out
+    assert out.lstrip().startswith(("flowchart", "graph", "---", "%%"))
+    faulty = kubernaut("plan", "show", write(plan(step("a", "wibble"))), "--mermaid")
+    assert (faulty.code, faulty.out) == (1, "")
+    assert "unknown_action" in faulty.err
+
+
+def test_what_the_card_shows_is_what_an_approval_names(kubernaut: Kubernaut, write: Any) -> None:
+    file = write(answer({}))
+    digest = kubernaut("plan", "validate", file, "--json").json["hash"]
+    assert digest in kubernaut("plan", "show", file).out
