@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import rustworkx
 
-from kubernaut.plan.links import Link, Reach, effective, fallbacks, levels
+from kubernaut.plan.links import Exclusion, Link, Reach, effective, fallbacks, levels
 from kubernaut.plan.model import EdgeOutcome, Step, Target
 
 
@@ -206,11 +206,13 @@ def object_conflicts(
     """Edges that keep steps which change one object apart, and a warning for each.
 
     Two such steps between which no way leads get an `end` edge in list order: it orders, and decides nothing else.
+    Steps that can never both act (one after the success of a step, one after its failure) need none.
 
     :param steps: in list order, the step's id and the object that it changes (None: none)
     :param links: the dependencies, free of cycles
     """
-    reach = Reach([name for name, _ in steps], effective(links))
+    names = [name for name, _ in steps]
+    reach, exclusion = Reach(names, effective(links)), Exclusion(names, links)
     position = {name: index + 1 for index, (name, _) in enumerate(steps)}
     changers: dict[str, list[str]] = {}
     added: list[Link] = []
@@ -220,7 +222,8 @@ def object_conflicts(
             continue
         # nearest first: once the neighbour in the list is ordered, the ones before it are too
         for earlier in reversed(changers.setdefault(changed, [])):
-            if not reach.before(earlier, name) and not reach.before(name, earlier):
+            ordered = reach.before(earlier, name) or reach.before(name, earlier)
+            if not ordered and not exclusion.apart(earlier, name):
                 added.append(Link(earlier, name, EdgeOutcome.END))
                 reach.add(earlier, name)
                 warnings.append(

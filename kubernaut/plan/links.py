@@ -126,6 +126,29 @@ class Reach:
                 self._before[name] |= gained
 
 
+class Exclusion:
+    """Which steps can never both act: one needs the success of a step whose failure the other needs."""
+
+    def __init__(self, names: Sequence[str], links: Iterable[Link]) -> None:
+        links = tuple(links)
+        needed = (EdgeOutcome.SUCCESS, EdgeOutcome.FAILURE)
+        self._needs: dict[str, frozenset[tuple[str, EdgeOutcome]]] = dict.fromkeys(names, frozenset())
+        upstreams: dict[str, list[Link]] = {}
+        for link in links:
+            # a stage edge needs no outcome of its own, but its primary must have acted; an end edge needs nothing
+            if link.outcome is not EdgeOutcome.END:
+                upstreams.setdefault(link.downstream, []).append(link)
+        for level in levels(names, effective(links)):
+            for name in level:
+                for link in upstreams.get(name, ()):
+                    own = {(link.upstream, link.outcome)} if link.outcome in needed else set()
+                    self._needs[name] = self._needs[name].union(self._needs[link.upstream], own)
+
+    def apart(self, first: str, second: str) -> bool:
+        other = {EdgeOutcome.SUCCESS: EdgeOutcome.FAILURE, EdgeOutcome.FAILURE: EdgeOutcome.SUCCESS}
+        return any((upstream, other[outcome]) in self._needs[second] for upstream, outcome in self._needs[first])
+
+
 def reduce(links: Iterable[Link]) -> tuple[Link, ...]:
     """Drop the edges that say nothing new: a → c where a → b → … → c are all of the same kind.
 
