@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
-from sqlalchemy import exists, select, update
+from sqlalchemy import Row, exists, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from kubernaut.actions.spec import EffectClass
 from kubernaut.execution.phases import ExecutionOutcome, Phase
-from kubernaut.execution.reconcile import Facts, RunFacts, Transition, VerdictFacts, reconcile
+from kubernaut.execution.reconcile import Facts, RunFacts, RunState, Transition, VerdictFacts, reconcile
 from kubernaut.execution.undo import queue_undo
 from kubernaut.plan.model import OnFailure
 from kubernaut.settings import get_settings
@@ -43,46 +44,66 @@ def reconciler_loop() -> Loop:
 def reconcile_all() -> bool:
     """Look at everything once. True where something moved, so that it is worth looking again at once."""
     answer_requests()
-    moved = [_apply(execution_id, run) for execution_id, run in _candidates()]
+    moved = [_apply(execution_id) for execution_id in _candidates()]
     return any(moved)
 
 
-def _candidates() -> list[tuple[str, RunFacts | None]]:
-    """Executions that may have to move, each with its run as Airflow has it."""
+def _candidates() -> list[str]:
+    """Executions that may have to move: those that have not ended and are not simply running, and those that were cleared."""
     with session() as store:
         open_rows = store.execute(
-            select(ExecutionRow.id, ExecutionRow.dag_id, ExecutionRow.run_id).where(ExecutionRow.phase.in_(_OPEN))
+            select(
+                ExecutionRow.id,
+                ExecutionRow.dag_id,
+                ExecutionRow.run_id,
+                ExecutionRow.phase,
+                ExecutionRow.round,
+                ExecutionRow.deadline_at,
+            ).where(ExecutionRow.phase.in_(_OPEN), ExecutionRow.registered_at.is_not(None))
         ).all()
     with create_session(scoped=False) as airflow:
         runs = read_runs(airflow, [(row.dag_id, row.run_id) for row in open_rows])
-        active = airflow.execute(
+        cleared = airflow.execute(
             select(DagRun.dag_id, DagRun.run_id).where(
                 DagRun.state.in_((DagRunState.QUEUED, DagRunState.RUNNING)),
                 DagRun.clear_number > 0,
                 DagRun.dag_id.like("kn.%"),
             )
         ).all()
-        known = {(row.dag_id, row.run_id) for row in open_rows}
-        restarted = [(dag_id, run_id) for dag_id, run_id in active if (dag_id, run_id) not in known]
-        runs |= read_runs(airflow, restarted)
-    found = [(row.id, runs.get((row.dag_id, row.run_id))) for row in open_rows]
-    if restarted:
+    now = datetime.now(UTC)
+    found = [row.id for row in open_rows if not _simply_running(row, runs.get((row.dag_id, row.run_id)), now)]
+    known = {(row.dag_id, row.run_id) for row in open_rows}
+    ended = [(dag_id, run_id) for dag_id, run_id in cleared if (dag_id, run_id) not in known]
+    if ended:
         with session() as store:
-            for dag_id, run_id in restarted:
-                identifier = store.scalar(
-                    select(ExecutionRow.id).where(ExecutionRow.dag_id == dag_id, ExecutionRow.run_id == run_id)
-                )
-                if identifier is not None:
-                    found.append((identifier, runs.get((dag_id, run_id))))
+            found += store.scalars(
+                select(ExecutionRow.id).where(tuple_(ExecutionRow.dag_id, ExecutionRow.run_id).in_(ended))
+            )
     return found
 
 
-def _apply(execution_id: str, run: RunFacts | None) -> bool:
-    """Lock the execution, decide on fresh facts, write. True where a transition was written."""
+def _simply_running(row: Row[Any], run: RunFacts | None, now: datetime) -> bool:
+    return (
+        row.phase is Phase.RUNNING
+        and run is not None
+        and run.state is RunState.RUNNING
+        and run.clear_number + 1 <= row.round
+        and (row.deadline_at is None or row.deadline_at > now)
+    )
+
+
+def _apply(execution_id: str) -> bool:
+    """Lock the execution, read its run, decide, write. True where a transition was written.
+
+    The run is read after the row is locked: an older look at Airflow beside a newer row would see a run that was just
+    created as one that is gone.
+    """
     with session() as store:
         row = lock_execution(store, execution_id, skip_locked=True)
         if row is None:
             return False
+        with create_session(scoped=False) as airflow:
+            run = read_runs(airflow, [(row.dag_id, row.run_id)]).get((row.dag_id, row.run_id))
         decision = reconcile(_facts(store, row, run))
         if decision is None:
             return False
