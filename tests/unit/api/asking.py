@@ -3,14 +3,19 @@
 Everything else is real, Airflow's dependencies included. Used by the tests of the API here and in `tests/integration/api`.
 """
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="kubernaut-airflow-"))
+if "AIRFLOW_HOME" not in os.environ:  # Airflow writes a configuration there when it is imported
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="kubernaut-airflow-")
+    atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 import httpx
 import pytest
@@ -59,6 +64,14 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandInAuthManager:
     monkeypatch.setattr(DagModel, "get_team_name", staticmethod(lambda _: None))
     monkeypatch.setattr(module, "_loops", dict)
     return made
+
+
+@cache
+def one_app() -> FastAPI:
+    """The same for all tests: it is made without settings, and its lifespan begins anew for each client."""
+    from kubernaut_plugin.api.app import make_app
+
+    return make_app()
 
 
 @asynccontextmanager

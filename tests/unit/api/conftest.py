@@ -8,7 +8,7 @@ import pytest
 
 from kubernaut.settings import get_settings
 from kubernaut.store import engine as store_engine
-from tests.unit.api.asking import StandInAuthManager, asking, stand_in
+from tests.unit.api.asking import StandInAuthManager, asking, one_app, stand_in
 
 AWAY = "postgresql://somebody:hush-hush@127.0.0.1:9/nowhere"
 
@@ -26,9 +26,7 @@ def auth(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInAuthManager]:
 
 @pytest.fixture
 def app(auth: StandInAuthManager) -> Any:
-    from kubernaut_plugin.api.app import make_app
-
-    return make_app()
+    return one_app()
 
 
 @pytest.fixture
