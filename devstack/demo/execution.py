@@ -3,11 +3,19 @@
 Called by `watch` and `summary`. Fields that the demo does not show are ignored, so that the API may grow.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
+_SAYS_NOTHING = ("", "acted", "done", "goes on", "running", "verifying")
+_WAITS: Mapping[str, str] = {
+    "success": "only after {} has succeeded",
+    "stage": "only after {} or its fallback has succeeded",
+    "failure": "only when {} has failed",
+    "end": "only after {} has ended",
+}
 OPEN_STATES = frozenset({"pending", "waiting", "running", "verifying"})
 
 
@@ -30,6 +38,13 @@ class Moment(Model):
     event: str = ""
 
 
+class WaitsFor(Model):
+    """An edge of the graph: the other step's key, and the outcome that is waited for."""
+
+    step: str
+    outcome: str
+
+
 class StepView(Model):
     key: str
     id: str = ""
@@ -39,6 +54,7 @@ class StepView(Model):
     reason: str | None = None
     message: str | None = None
     tries: int = 0
+    depends_on: tuple[WaitsFor, ...] = ()
     evaluations: tuple[Reading, ...] = ()
     timeline: tuple[Moment, ...] = ()
     started_at: datetime | None = None
@@ -52,8 +68,10 @@ class StepView(Model):
     @property
     def news(self) -> str:
         """The last thing that it wrote about what it does, beside its message: "replicas 2 → 5"."""
-        events = [moment.event for moment in self.timeline if not moment.event.startswith(("try ", f"{self.state}: "))]
-        return next((event for event in reversed(events) if event and event != self.message), "")
+        for event in (moment.event for moment in reversed(self.timeline)):
+            if event not in (*_SAYS_NOTHING, self.message) and not event.startswith(("try ", f"{self.state}: ")):
+                return event
+        return ""
 
     @property
     def seconds(self) -> float | None:
@@ -139,6 +157,14 @@ class Execution(Model):
             row
             for row in self.journal
             if row.effect != "external" and row.status in ("applied", "unknown", "sent") and row.undo_of is None
+        )
+
+    def waited_for(self, step: StepView) -> str:
+        """Why a step that never got its turn did not, from the plan's own edges; empty where it waits for nothing."""
+        titles = {other.key: other.title for other in self.steps}
+        return ", ".join(
+            _WAITS.get(edge.outcome, "only after {}").format(titles.get(edge.step, edge.step))
+            for edge in step.depends_on
         )
 
 

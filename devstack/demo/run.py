@@ -34,6 +34,11 @@ from kubernaut.rest_client import Credentials, Refused, RestClient
 CONNECTION = "kubernaut_practice"
 DEFAULT_HOME = REPOSITORY / "build" / "demo"
 ADMIN = USERS[0]
+PROOF_SECONDS = 20
+"""How long the engine waits for a proof where the plan names no time: here a rollout takes a few seconds, and nobody wants
+to watch the default's five minutes when a repair does not help."""
+START_NAMES = {"postgres": "PostgreSQL", "all": "PostgreSQL and Airflow together"}
+"""What the parts of a stack are called in the summary; the others are Airflow's."""
 PLAN_REFUSED = frozenset({400, 409, 413, 422})
 """Statuses that say something about the plan; every other one says that the demo itself does not work."""
 HEALTHY, BROKEN, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -151,14 +156,17 @@ class Demo:
         stack = Stack(
             self._options.home,
             connections={CONNECTION: server.connection_json()},
-            extra_env={"KUBERNAUT_CLUSTERS": json.dumps({CLUSTER: CONNECTION})},
+            extra_env={
+                "KUBERNAUT_CLUSTERS": json.dumps({CLUSTER: CONNECTION}),
+                "KUBERNAUT_POST_CONDITION_TIMEOUT": str(PROOF_SECONDS),
+            },
             progress=self._screen.line,
         )
         self._screen.line(f"logs: {_short(stack.home.logs)}")
         with self._screen.busy("PostgreSQL and Airflow start; that takes 10 to 30 seconds"):
             whole.enter_context(stack)
         for name, seconds in stack.seconds.items():
-            self._started({"postgres": "PostgreSQL", "all": "PostgreSQL and Airflow together"}.get(name, name), seconds)
+            self._started(START_NAMES.get(name, f"Airflow {name}"), seconds)
         _write_private(stack.home.root / "kubeconfig", json.dumps(server.kubeconfig("demo-checkout"), indent=1))
         _write_private(
             stack.home.root / "env.sh",
@@ -204,6 +212,8 @@ class Demo:
             else:
                 execution = self._watch(client, stack, execution_id)
                 undo = self._watch_undo(client, stack, execution)
+                if undo is not None:  # it is in the journal of the first one what of it was taken back
+                    execution = Execution.model_validate(client.execution(execution_id))
         return Report(
             before=before,
             after=self._look_again(server),
@@ -279,7 +289,7 @@ class Demo:
                 (stack.home.logs / f"{name}.json").write_text(found.model_dump_json(indent=1) + "\n")
         self._screen.line()
         if report.execution is not None:
-            self._screen.line(f"The run in Airflow: {report.execution.links.airflow}")
+            self._screen.line(f"The run in Airflow: {report.execution.links.airflow}", whole=True)
         self._screen.line(f"Login: {ADMIN.name}, password {ADMIN.password}")
         self._screen.line(f"Logs: {_short(stack.home.logs)}")
 
@@ -288,8 +298,8 @@ class Demo:
         home = _short(stack.home.root)
         self._screen.line()
         self._screen.line("Everything stays up. In another terminal:")
-        self._screen.line(f". {home}/env.sh && .venv/bin/kubernaut executions list", indent=6)
-        self._screen.line(f"kubectl --kubeconfig {home}/kubeconfig get pods", indent=6)
+        self._screen.line(f". {home}/env.sh && .venv/bin/kubernaut executions list", indent=6, whole=True)
+        self._screen.line(f"kubectl --kubeconfig {home}/kubeconfig get pods", indent=6, whole=True)
         self._screen.line("Ctrl-C stops everything.", style="bold")
         alive = _alive_check(stack)
         try:

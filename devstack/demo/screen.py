@@ -16,8 +16,6 @@ from rich.text import Text
 
 from kubernaut.plan.foreign_text import visible
 
-PLAIN_WIDTH = 120
-
 
 class Screen:
     """One output stream.
@@ -36,8 +34,9 @@ class Screen:
         self.line()
         self._print(text, indent=0, style="bold cyan")
 
-    def line(self, text: str = "", *, indent: int = 3, style: str = "") -> None:
-        self._print(text, indent=indent, style=style)
+    def line(self, text: str = "", *, indent: int = 3, style: str = "", whole: bool = False) -> None:
+        """:param whole: never broken, for addresses and commands that a person copies"""
+        self._print(text, indent=indent, style=style, whole=whole)
 
     def lines(self, texts: Iterable[str], *, indent: int = 3, style: str = "") -> None:
         for text in texts:
@@ -59,11 +58,13 @@ class Screen:
         with Live(renderable, console=self._console, auto_refresh=False) as live:
             yield live
 
-    def _print(self, text: str, *, indent: int, style: str) -> None:
+    def _print(self, text: str, *, indent: int, style: str, whole: bool = False) -> None:
         if not text:
             print(file=self._stream, flush=True)
+        elif self.terminal and whole:
+            self._console.print(Text(" " * indent + text, style=style), soft_wrap=True)
         elif self.terminal:
-            self._console.print(Padding(Text(text, style=style), (0, 0, 0, indent)))
+            self._console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))
         else:
             print(" " * indent + text, file=self._stream, flush=True)
 

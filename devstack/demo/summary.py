@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from devstack.demo.execution import Execution, FieldView, JournalView, StepView, between
 from devstack.demo.screen import columns, foreign
-from devstack.demo.watch import WORDS
+from devstack.demo.watch import WORDS, why
 from devstack.demo.workload import Workload
 from kubernaut.cluster.objects import escape
 
@@ -102,8 +102,7 @@ def _done(report: Report) -> Iterator[str]:
     yield from columns(rows)
     for step in execution.steps:
         if step.state in _NOT_RUN:
-            why = f": {foreign(step.message or step.reason)}" if step.message or step.reason else ""
-            yield f"not run: {foreign(step.title, 60)}{why}"
+            yield f"not run: {foreign(step.title, 60)}: {why(step, execution) or step.state}"
     yield from _verdict(execution)
     if report.undo is not None:
         yield f"The engine took its changes back by itself: {report.undo.id}, {report.undo.outcome or report.undo.phase}"
@@ -120,9 +119,8 @@ def _what(step: StepView, execution: Execution) -> str:
 
 def _verdict(execution: Execution) -> Iterator[str]:
     outcome = execution.outcome or execution.phase
-    yield f"The engine's verdict on {execution.id}: {outcome}" + (
-        f" ({foreign(execution.reason)})" if execution.reason and execution.reason != outcome else ""
-    )
+    reason = execution.reason if execution.verdict is None and execution.reason != outcome else None
+    yield f"The engine's verdict on {execution.id}: {outcome}" + (f" ({foreign(reason)})" if reason else "")
     if execution.verdict is not None:
         yield from (f"  because {foreign(text)}" for text in execution.verdict.reasons)
         yield from (f"  not proven: {foreign(text)}" for text in execution.verdict.missing)
@@ -229,6 +227,9 @@ def _repair_times(report: Report) -> Iterator[tuple[str, str]]:
     for step in _in_order(execution.steps):
         if step.seconds is not None:
             yield f"  {foreign(step.title, 60)}", _seconds(step.seconds)
+    ended = [step.ended_at for step in execution.steps if step.ended_at is not None]
+    if (judging := between(max(ended, default=None), execution.ended_at)) is not None:
+        yield "last step → verdict", _seconds(judging)
     if (whole := repair_seconds(report)) is not None:
         yield "THE REPAIR: accepted → verdict", _seconds(whole)
     if report.undo is not None and (undone := between(report.undo.created_at, report.undo.ended_at)) is not None:

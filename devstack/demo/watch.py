@@ -106,7 +106,7 @@ class Lines:
         self._tell("", execution_line(execution), seconds)
         for step in execution.steps:
             if step.state != "pending":
-                self._tell(step.key, step_line(step), seconds)
+                self._tell(step.key, step_line(step, execution), seconds)
 
     def _tell(self, key: str, text: str, seconds: float) -> None:
         if self._told.get(key) != text:
@@ -137,7 +137,7 @@ class LiveTable:
             colour = _COLOURS.get(step.state, "dim")
             state = Text(WORDS.get(step.state, step.state), style=colour)
             seconds = "" if step.seconds is None else f"{step.seconds:.1f} s"
-            grid.add_row("", state, Text(foreign(step.title, 100)), seconds, Text(_why(step), style="dim"))
+            grid.add_row("", state, Text(foreign(step.title, 100)), seconds, Text(why(step, execution), style="dim"))
         summary = Text(execution_line(execution), style="bold")
         grid.add_row("", Text(execution.phase, style="bold"), summary, f"{self.seconds:.1f} s", "")
         return grid
@@ -145,20 +145,25 @@ class LiveTable:
 
 def execution_line(execution: Execution) -> str:
     """`execution running`, and why it does not move where it says so."""
-    outcome = f", {execution.outcome}" if execution.outcome else ""
-    error = execution.registration_error if not execution.ended else None
-    reason = error or execution.reason
-    return f"execution {execution.phase}{outcome}" + (f": {foreign(reason)}" if reason else "")
+    if execution.ended:
+        return f"execution {execution.phase}" + (f", {execution.outcome}" if execution.outcome else "")
+    reason = execution.registration_error or execution.reason
+    return f"execution {execution.phase}" + (f": {foreign(reason)}" if reason else "")
 
 
-def step_line(step: StepView) -> str:
-    why = _why(step)
+def step_line(step: StepView, execution: Execution) -> str:
+    told = why(step, execution)
     return f"{WORDS.get(step.state, step.state).ljust(_WIDTH)}  {foreign(step.title, 100)}" + (
-        f": {why}" if why else ""
+        f": {told}" if told else ""
     )
 
 
-def _why(step: StepView) -> str:
-    """What a person needs to know about this state, in one line."""
-    texts = (step.news, step.message) if step.state in OPEN_STATES else (step.message, step.reason)
+def why(step: StepView, execution: Execution) -> str:
+    """What a person needs to know about this state, in one line; it may be empty."""
+    if (execution.ended and step.state == "pending") or (step.state == "not_reached" and step.reason == "edge"):
+        texts = [execution.waited_for(step), step.message, step.reason]
+    elif step.state in OPEN_STATES:
+        texts = [step.news, step.message]
+    else:
+        texts = [step.news if step.message in (None, "", "done") else None, step.message, step.reason]
     return foreign(next((text for text in texts if text), ""), 300)
