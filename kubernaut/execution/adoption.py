@@ -1,12 +1,14 @@
-"""Runs that Airflow started itself: its trigger form or REST on a workflow's own DAG.
+"""Runs that Airflow started itself: its trigger form or REST, on a workflow's own DAG or on `execute_plan`.
 
-Such a run's first step asks to be adopted and waits. The reconciler rebuilds a whole plan from the workflow's shape and
-the run's `conf`, examines it as it would any other, and accepts or refuses it for the user who triggered the run.
+Such a run's first task asks and waits; the reconciler answers. It alone can read in Airflow's database who triggered the
+run and with which `conf`. A workflow's own run is adopted: a whole plan is rebuilt from the shape and the `conf` and
+examined as any other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -24,13 +26,27 @@ RUN_KEY = "kubernaut"
 """The part of a `conf` that names the execution, for people; nothing reads it back."""
 
 
-async def request(run: RunRef) -> str | None:
-    """Ask (once) that this run be adopted; the text of the refusal, or None while it is open or accepted."""
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the reconciler said. `execution`: of the accepted one."""
+
+    state: RequestState
+    message: str
+    execution: str | None
+    details: Mapping[str, Any]
+
+
+async def ask(run: RunRef) -> Answer:
+    """Ask once for each try, and what was answered so far. A person who clears a refused run asks anew."""
+    again = insert(RunRequestRow).values(dag_id=run.dag_id, run_id=run.run_id, conf={"try": run.try_number})
     async with async_session() as session:
         await session.execute(
-            insert(RunRequestRow)
-            .values(dag_id=run.dag_id, run_id=run.run_id, conf=run.conf, actor=run.user)
-            .on_conflict_do_nothing(index_elements=[RunRequestRow.dag_id, RunRequestRow.run_id])
+            again.on_conflict_do_update(
+                index_elements=[RunRequestRow.dag_id, RunRequestRow.run_id],
+                set_={"state": RequestState.OPEN, "answer": None, "answered_at": None, "conf": again.excluded.conf},
+                where=(RunRequestRow.state == RequestState.REFUSED)
+                & (RunRequestRow.conf["try"].as_integer() < run.try_number),
+            )
         )
         row = (
             await session.execute(
@@ -39,10 +55,13 @@ async def request(run: RunRef) -> str | None:
         ).scalar_one()
         if row.state is RequestState.OPEN:
             wake.notify(session, wake.RECONCILER)
-    if row.state is not RequestState.REFUSED:
-        return None
     answer = row.answer or {}
-    return f"not adopted: {answer.get('message') or 'refused'}"
+    return Answer(
+        state=row.state,
+        message=str(answer.get("message") or row.state.value),
+        execution=answer.get("execution"),
+        details=answer.get("details") or {},
+    )
 
 
 def conf_of(execution_id: str, tracking_id: str, plan_hash: str, bindings: Bindings) -> dict[str, Any]:

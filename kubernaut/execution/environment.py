@@ -33,17 +33,14 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRef:
-    """One run of a workflow's DAG, as Airflow names it."""
+    """One task of one run of a DAG, as Airflow names it. Airflow tells a trigger no more of a run than this: who started it
+    and how often it was cleared is read where its database can be."""
 
     dag_id: str
     run_id: str
     task_id: str
     try_number: int
     """1 for the first; higher means that a person cleared the task."""
-    clear_number: int
-    """How often anything of the run was cleared."""
-    conf: dict[str, object]
-    user: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from kubernaut.store.engine import session
 from kubernaut.store.tables import ExecutionRow, OutboxRow
 
 
-def run_failed(*, dag_id: str, run_id: str, clear_number: int, reason: str) -> None:
-    """One row for a failed run, however often Airflow calls: its dedup key is the run and its round."""
+def run_failed(*, dag_id: str, run_id: str, reason: str) -> None:
+    """One row for a failed run, however often Airflow calls: its dedup key is the run and the execution's round."""
     with session() as open_session:
         execution = open_session.execute(
-            select(ExecutionRow.id, ExecutionRow.tracking_id).where(
+            select(ExecutionRow.id, ExecutionRow.tracking_id, ExecutionRow.round).where(
                 ExecutionRow.dag_id == dag_id, ExecutionRow.run_id == run_id
             )
         ).first()
@@ -21,7 +21,7 @@ def run_failed(*, dag_id: str, run_id: str, clear_number: int, reason: str) -> N
             insert(OutboxRow)
             .values(
                 kind="run_failed",
-                dedup_key=f"run_failed:{dag_id}:{run_id}:{clear_number}",
+                dedup_key=f"run_failed:{dag_id}:{run_id}:{execution[2] if execution else 1}",
                 payload={
                     "dag_id": dag_id,
                     "run_id": run_id,

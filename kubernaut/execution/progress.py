@@ -38,6 +38,8 @@ class Situation:
     approved: bool
     deadline_at: datetime | None
     undoes: str | None
+    judged: bool
+    """A verdict was given, so that only a clear can make anything of its run start again."""
 
 
 _workflows: dict[str, Workflow] = {}
@@ -70,6 +72,7 @@ async def situation(run: RunRef) -> Situation | None:
         approved=row.approved_by is not None,
         deadline_at=row.deadline_at,
         undoes=row.undoes,
+        judged=row.verdict is not None,
     )
 
 

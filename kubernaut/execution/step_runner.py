@@ -64,7 +64,7 @@ class _Work:
 async def run_step(env: Environment, run: RunRef, key: str, log: Callable[[str], None]) -> TaskResult:
     """Act. Returns; raises only what is a defect of the engine itself."""
     try:
-        situation = await until_running(env, run, log)
+        situation = await until_running(env, run, log, key=key)
     except Ended as ended:
         return _result("failed" if ended.refused else "skipped", str(ended), {"status": StepState.NOT_REACHED.value})
     work = _work(env, situation, key, run.try_number, log)

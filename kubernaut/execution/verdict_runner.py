@@ -60,7 +60,7 @@ async def give_verdict(env: Environment, run: RunRef, log: Callable[[str], None]
         [ConditionResult(name=r.name, holds=r.holds, optional=r.optional, checked_at=r.at) for r in readings],
         fired,
     )
-    document = _document(situation, verdict, readings, run.clear_number + 1)
+    document = _document(situation, verdict, readings, situation.round)
     await _write(situation.execution_id, document)
     say(document["text"])
     state = "failed" if verdict.outcome is ExecutionOutcome.FAILURE else "success"

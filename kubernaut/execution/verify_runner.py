@@ -22,7 +22,7 @@ from kubernaut.workflow.gate import NotReachedReason, StepState
 async def verify_step(env: Environment, run: RunRef, key: str, log: Callable[[str], None]) -> TaskResult:
     """Verify. Returns; raises only what is a defect of the engine itself."""
     try:
-        situation = await until_running(env, run, log)
+        situation = await until_running(env, run, log, key=key)
     except Ended as ended:
         return TaskResult(state="failed", text=str(ended), result={"status": StepState.UNKNOWN.value})
     rows = await progress.rows(situation.execution_id)

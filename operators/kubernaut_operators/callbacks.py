@@ -11,10 +11,8 @@ def record_failure(context: Any) -> None:
     from kubernaut_operators.process import configure
 
     configure()
-    run = context.get("dag_run")
     run_failed(
         dag_id=context["dag"].dag_id,
         run_id=context["run_id"],
-        clear_number=getattr(run, "clear_number", None) or 0,
         reason=str(context.get("reason") or ""),
     )

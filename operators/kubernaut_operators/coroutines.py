@@ -22,17 +22,14 @@ class TaskPlace:
     run: RunRef
 
     @classmethod
-    def of(cls, instance: Any, dag_run: Any) -> TaskPlace:
-        """From Airflow's task instance and DAG run, in a trigger or in a worker (`Any`: two unrelated classes each)."""
+    def of(cls, instance: Any) -> TaskPlace:
+        """From Airflow's task instance, in a trigger or in a worker (`Any`: two unrelated classes)."""
         return cls(
             run=RunRef(
                 dag_id=instance.dag_id,
                 run_id=instance.run_id,
                 task_id=instance.task_id,
                 try_number=instance.try_number,
-                clear_number=dag_run.clear_number or 0,
-                conf=dict(dag_run.conf or {}),
-                user=getattr(dag_run, "triggering_user_name", None),
             )
         )
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup
-from kubernaut.workflow.describe import describe_workflow
 
 from kubernaut.actions.registry import spec
+from kubernaut.workflow.describe import describe_workflow
 from kubernaut.workflow.gate import airflow_wiring
 from kubernaut.workflow.model import Workflow, WorkflowStep
 from kubernaut_operators.callbacks import record_failure

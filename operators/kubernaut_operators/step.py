@@ -57,9 +57,7 @@ class StepOperator(BaseOperator):
             self.start_trigger_args = _start("StepTrigger", step)
 
     def execute(self, context: Any) -> Any:
-        return _finish(
-            asyncio.run(step_task(TaskPlace.of(context["ti"], context["dag_run"]), self.step, self.log.info)), context
-        )
+        return _finish(asyncio.run(step_task(TaskPlace.of(context["ti"]), self.step, self.log.info)), context)
 
     def execute_complete(self, context: Any, event: Any) -> None:
         """Never reached: the trigger ends the task itself. Raises `AirflowFailException`."""
@@ -83,9 +81,7 @@ class PostConditionSensor(BaseSensorOperator):
             self.start_trigger_args = _start("PostConditionTrigger", step)
 
     def execute(self, context: Any) -> Any:
-        return _finish(
-            asyncio.run(verify_task(TaskPlace.of(context["ti"], context["dag_run"]), self.step, self.log.info)), context
-        )
+        return _finish(asyncio.run(verify_task(TaskPlace.of(context["ti"]), self.step, self.log.info)), context)
 
     def execute_complete(self, context: Any, event: Any) -> None:
         """Never reached: the trigger ends the task itself. Raises `AirflowFailException`."""
@@ -107,7 +103,7 @@ class VerdictOperator(BaseOperator):
             self.start_trigger_args = _start("VerdictTrigger", None)
 
     def execute(self, context: Any) -> Any:
-        return _finish(asyncio.run(judge_task(TaskPlace.of(context["ti"], context["dag_run"]), self.log.info)), context)
+        return _finish(asyncio.run(judge_task(TaskPlace.of(context["ti"]), self.log.info)), context)
 
     def execute_complete(self, context: Any, event: Any) -> None:
         """Never reached: the trigger ends the task itself. Raises `AirflowFailException`."""

@@ -244,3 +244,9 @@ def transport_for(conn_id: str) -> HookTransport:
     """The transport of a connection on the running loop; the same one each time."""
     mine = _transports.setdefault(asyncio.get_running_loop(), {})
     return mine.setdefault(conn_id, HookTransport(conn_id))
+
+
+async def close_transports() -> None:
+    """Close the running loop's transports, before the loop ends."""
+    for transport in _transports.pop(asyncio.get_running_loop(), {}).values():
+        await transport.close()

@@ -44,7 +44,7 @@ class _CoroutineTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         instance: Any = self.task_instance
         try:
-            place = TaskPlace.of(instance, instance.get_template_context()["dag_run"])
+            place = TaskPlace.of(instance)
             end = await self._coroutine(place, self.log.info)
         except Exception as error:  # anything let out here would start a worker
             self.log.exception("this step ended by an error of the engine itself")

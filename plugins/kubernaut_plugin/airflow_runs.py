@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from airflow._shared.timezones import timezone
@@ -18,11 +19,11 @@ from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
-from kubernaut.dag_files import dag_folder
 from kubernaut_operators.factory import build_dag, task_ids
 from sqlalchemy import Table, bindparam, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from kubernaut.dag_files import dag_folder
 from kubernaut.execution.reconcile import RunFacts, RunState
 from kubernaut.settings import get_settings
 from kubernaut.workflow.model import Bindings, Workflow
@@ -104,3 +105,17 @@ def read_runs(session: Session, runs: Sequence[tuple[str, str]]) -> dict[tuple[s
         (dag_id, run_id): RunFacts(state=RunState(str(state)), clear_number=clear_number)
         for dag_id, run_id, state, clear_number in found
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """Who started a run, and with which `conf` (`Any`: JSON)."""
+
+    user: str | None
+    conf: dict[str, Any]
+
+
+def read_run(session: Session, dag_id: str, run_id: str) -> RunRecord | None:
+    """One run, or None where it is gone."""
+    row = session.scalars(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
+    return None if row is None else RunRecord(user=row.triggering_user_name, conf=dict(row.conf or {}))

@@ -82,7 +82,7 @@ def _candidates() -> list[str]:
     return found
 
 
-def _simply_running(row: Row[Any], run: RunFacts | None, now: datetime) -> bool:
+def _simply_running(row: Row[*tuple[Any, ...]], run: RunFacts | None, now: datetime) -> bool:
     return (
         row.phase is Phase.RUNNING
         and run is not None

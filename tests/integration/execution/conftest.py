@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import select, update
@@ -35,6 +35,7 @@ from kubernaut.plan.model import (
     Retry,
     RetryStrategy,
     RollbackTrigger,
+    Signal,
     Target,
 )
 from kubernaut.policy import DEFAULT_POLICY
@@ -51,6 +52,43 @@ TARGET = Target(cluster="practice", kind="Deployment", namespace=NAMESPACE, name
 WORKER = ObjectRef.of("Deployment", NAMESPACE, NAME)
 CHECKOUT = ObjectRef.of("Namespace", None, NAMESPACE)
 QUICK = Retry(max_attempts=3, strategy=RetryStrategy.FIXED, delay=0.05, cap=0.2, jitter=0)
+
+T = TypeVar("T")
+
+
+class Log:
+    """What a runner says, and a way to await that it says it. For one event loop."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._said = asyncio.Event()
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(line)
+        self._said.set()
+
+    async def said(self, text: str, *, times: int = 1) -> None:
+        """Until so many lines hold `text`. Raises `TimeoutError` after 10 s."""
+        async with asyncio.timeout(10):
+            while sum(text in line for line in self.lines) < times:
+                self._said.clear()
+                await self._said.wait()
+
+
+class Clock:
+    """A clock that only sleeping moves; for `dataclasses.replace(env, now=clock.now, sleep=clock.sleep)`."""
+
+    def __init__(self) -> None:
+        self._now = datetime.now(UTC)
+        self.slept: list[float] = []
+
+    def now(self) -> datetime:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self._now += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
 
 
 @dataclass
@@ -82,6 +120,9 @@ class World:
         rollback_triggers: tuple[RollbackTrigger, ...] = (),
         timeout: float = 60.0,
         policy: FailurePolicy = FailurePolicy.TERMINATE,
+        unchecked: tuple[str, ...] = (),
+        variables: dict[str, Any] | None = None,
+        signal: Signal | None = None,
     ) -> str:
         """An execution whose steps are `s01`, `s02`, …: (action, columns of its binding); it runs already."""
         keys = [f"s{number:02d}" for number in range(1, len(steps) + 1)]
@@ -120,6 +161,9 @@ class World:
             },
             success_criteria=success_criteria,
             rollback_triggers=rollback_triggers,
+            unchecked=unchecked,
+            variables=variables or {},
+            signal=signal,
             timeout=timeout,
         )
         return self.insert(workflow, bindings, phase=phase, approved=approved)
@@ -143,30 +187,32 @@ class World:
             insert_execution(store, row)
             return row.id
 
-    def run_ref(self, execution: str, *, try_number: int = 1, clear_number: int = 0) -> RunRef:
+    def run_ref(self, execution: str, *, try_number: int = 1) -> RunRef:
         row = self.row(execution)
         return RunRef(
             dag_id=row.dag_id,
             run_id=row.run_id,
             task_id="task",
             try_number=try_number,
-            clear_number=clear_number,
-            conf={},
-            user="tester",
         )
 
     def act(self, execution: str, key: str = "s01", *, try_number: int = 1, **changes: Any) -> TaskResult:
         """Run one step to its end in a loop of its own, as a triggerer would."""
-        ref = self.run_ref(execution, try_number=try_number, clear_number=try_number - 1)
+        ref = self.run_ref(execution, try_number=try_number)
         return asyncio.run(self._within(lambda env: run_step(env, ref, key, self.lines.append), changes))
 
     def verify(self, execution: str, key: str = "s01", *, try_number: int = 1, **changes: Any) -> TaskResult:
-        ref = self.run_ref(execution, try_number=try_number, clear_number=try_number - 1)
+        ref = self.run_ref(execution, try_number=try_number)
         return asyncio.run(self._within(lambda env: verify_step(env, ref, key, self.lines.append), changes))
 
     def judge(self, execution: str, **changes: Any) -> TaskResult:
         ref = self.run_ref(execution)
         return asyncio.run(self._within(lambda env: give_verdict(env, ref, self.lines.append), changes))
+
+    def run(self, scenario: Callable[[Environment], Awaitable[T]], **changes: Any) -> T:
+        """Run a scenario in which things happen side by side, in a loop of its own; `changes` of settings."""
+        found: T = asyncio.run(self._within(scenario, changes))
+        return found
 
     async def _within(self, work: Any, changes: dict[str, Any]) -> Any:
         """Run in a loop of its own and leave nothing of it behind."""
@@ -223,6 +269,11 @@ class World:
             await transport.close()
 
         asyncio.run(patch())
+        self.others.append(self.server.log.records[-1].number)
+
+    async def change_within(self, env: Environment, *operations: dict[str, Any]) -> None:
+        """As `change`, within a scenario."""
+        await env.cluster("practice").json_patch(WORKER, list(operations))
         self.others.append(self.server.log.records[-1].number)
 
     def act_blind_after_the_change(self, execution: str) -> TaskResult:
