@@ -79,5 +79,5 @@ def _either(pointer: str, parameter: str | None, member: str | None) -> str | No
             message="parameter and body name different ones",
             remedy="Send one of them.",
         )
-        raise faulty(400, "invalid_request", [fault])
+        raise faulty(422, "invalid_request", [fault])
     return parameter if parameter is not None else member

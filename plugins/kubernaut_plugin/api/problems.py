@@ -32,7 +32,6 @@ TITLES: Mapping[str, str] = {
     "configuration": "Kubernaut is not configured",
     "cross_site": "The request comes from another site",
     "forbidden": "Not allowed",
-    "halted_cluster_unknown": "There is no such cluster",
     "hash_mismatch": "The approval is for another plan",
     "human_required": "A human must look at the plan",
     "idempotency_key_reused": "The Idempotency-Key belongs to another request",

@@ -52,7 +52,7 @@ IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 
 
 def one_tracking_id(in_header: str | None, in_body: str | None) -> str | None:
-    """Both may be given where they say the same. Raises `Problem` 400."""
+    """Both may be given where they say the same. Raises `Problem` 422."""
     if in_header is not None and in_body is not None and in_header != in_body:
         fault = Fault(
             pointer="/tracking_id",
@@ -60,5 +60,5 @@ def one_tracking_id(in_header: str | None, in_body: str | None) -> str | None:
             message="the header X-Tracking-Id and the body name different ones",
             remedy="Send one of them.",
         )
-        raise faulty(400, "invalid_request", [fault])
+        raise faulty(422, "invalid_request", [fault])
     return in_body if in_body is not None else in_header

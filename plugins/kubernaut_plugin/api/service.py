@@ -13,19 +13,22 @@ from datetime import timedelta
 
 from anyio import to_thread
 from kubernaut_operators.coroutines import environment
+from pydantic import JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from kubernaut.errors import InvalidInput
 from kubernaut.examination import Examination, HumanReason
 from kubernaut.execution.accept import Accepted, RefusalKind, Refused, Submission, accept
 from kubernaut.execution.claim_policy import labels_of
 from kubernaut.execution.environment import Environment
 from kubernaut.execution.phases import terminal
 from kubernaut.execution.undo import plan_undo, queue_undo
+from kubernaut.json_input import read_json
 from kubernaut.plan.examine import examine
 from kubernaut.plan.live import with_live_policy
 from kubernaut.plan.model import Target
-from kubernaut.settings import get_settings
+from kubernaut.settings import Settings, get_settings
 from kubernaut.store.audit import Actor, Operation, record
 from kubernaut.store.engine import session
 from kubernaut.store.executions import get_execution, journal_of, lock_execution, steps_of
@@ -104,7 +107,7 @@ async def submit(request: Request) -> Accepted:
     submission = Submission(
         examination=examination,
         actor=request.actor,
-        answer=request.body.plan,
+        answer=_answer(request.body.plan, env.settings),
         priority=request.body.priority,
         approve=request.body.approve,
         idempotency_key=request.key,
@@ -114,6 +117,16 @@ async def submit(request: Request) -> Accepted:
     if isinstance(answer, Refused):
         raise refusal(answer, examination)
     return answer
+
+
+def _answer(plan: JsonValue, settings: Settings) -> JsonValue:
+    """The AI's JSON as a value, also where it came as text."""
+    if not isinstance(plan, str):
+        return plan
+    try:
+        return read_json(plan, max_bytes=settings.max_plan_bytes, max_nesting=settings.max_nesting)
+    except InvalidInput:
+        return None  # its faults are in the examination
 
 
 def _earlier_sync(request: Request) -> Accepted | None:

@@ -50,7 +50,7 @@ async def test_only_the_halt_that_is_named_ends(admin: httpx.AsyncClient, given:
 async def test_parameter_and_body_that_name_different_clusters_end_none(admin: httpx.AsyncClient) -> None:
     await admin.post(HALT, json={"reason": "one", "cluster": "practice"})
     answer = await admin.request("DELETE", HALT, params={"cluster": "practice"}, json={"cluster": "other"})
-    problem(answer, 400, "invalid_request")
+    problem(answer, 422, "invalid_request")
     assert len((await admin.get("/api/v1/halts")).json()["halts"]) == 1
 
 
@@ -113,6 +113,7 @@ async def test_all_is_well(app: FastAPI, airflow: dict[str, Any]) -> None:
     assert found["clusters"]["practice"]["version"].endswith("practice")
 
 
+@pytest.mark.requirement("BR-ORCH-012")
 async def test_what_is_wrong_is_named(app: FastAPI, airflow: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from kubernaut.settings import get_settings
 

@@ -46,6 +46,7 @@ def test_the_table_above_has_every_route(stack: Stack) -> None:
     assert {(method.upper(), path) for path, methods in document["paths"].items() for method in methods} == set(ROUTES)
 
 
+@pytest.mark.requirement("BR-SEC-001")
 @pytest.mark.parametrize("query", ["", "?user=admin&dag_id=execute_plan"])
 def test_who_is_let_in(stack: Stack, query: str) -> None:
     """Airflow's roles as they are: who may read DAG runs may read, who may create them may start and stop."""

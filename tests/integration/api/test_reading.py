@@ -5,12 +5,13 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import func, select
 
 from kubernaut.execution.phases import ExecutionOutcome, Phase
 from kubernaut.store.audit import Actor
 from kubernaut.store.engine import session
 from kubernaut.store.executions import lock_execution, set_phase
-from kubernaut.store.tables import JournalRow, JournalStatus, StepRow
+from kubernaut.store.tables import AuditEventRow, JournalRow, JournalStatus, StepRow
 from tests.integration.api.conftest import STEPS, TARGET, plan
 from tests.unit.api.asking import problem
 
@@ -135,6 +136,7 @@ async def test_a_cursor_that_is_none(admin: httpx.AsyncClient) -> None:
     assert [fault["pointer"] for fault in document["faults"]] == ["/cursor"]
 
 
+@pytest.mark.requirement("BR-EXEC-002")
 async def test_steps_changes_and_progress(admin: httpx.AsyncClient) -> None:
     execution = await started(admin)
     move(execution, Phase.RUNNING)
@@ -187,7 +189,6 @@ async def test_what_has_not_ended_is_not_taken_back(admin: httpx.AsyncClient) ->
     problem(await admin.post(f"{PATH}/{execution}/undo"), 409, "not_ended")
 
 
-@pytest.mark.requirement("BR-DEP-014")
 async def test_an_ended_execution_is_taken_back_by_one_of_its_own(admin: httpx.AsyncClient) -> None:
     scale = {"id": "scale", "name": "Scale worker to 5", "action": "kubernetes.scale", "params": {"replicas": 5}}
     execution = await started(admin, steps=[STEPS[0], {**scale, "depends_on": STEPS[1]["depends_on"]}])
@@ -232,3 +233,27 @@ async def test_an_execution_that_nobody_knows(admin: httpx.AsyncClient) -> None:
     for path in ("ex-0000000000000000000", "ex-0000000000000000000/undo"):
         method = "POST" if path.endswith("undo") else "GET"
         problem(await admin.request(method, f"{PATH}/{path}"), 404, "not_found")
+
+
+@pytest.mark.requirement("BR-SEC-004")
+async def test_whatever_is_done_by_rest_leaves_an_audit_event_with_its_user(admin: httpx.AsyncClient) -> None:
+    with session() as store:
+        before = store.scalar(select(func.max(AuditEventRow.id))) or 0
+    await admin.post("/api/v1/plans/validate", json={"plan": plan()})
+    await admin.post(PATH, json={"plan": plan(steps=[])})
+    unsure = plan(confidence=0.7)
+    refused = (await admin.post(PATH, json={"plan": unsure})).json()
+    execution = (await admin.post(PATH, json={"plan": unsure, "approve": refused["hash"]})).json()["execution_id"]
+    move(execution, Phase.RUNNING, Phase.COMPLETED, outcome=ExecutionOutcome.SUCCESS)
+    await admin.post(f"{PATH}/{execution}/undo")
+    await admin.post("/api/v1/halt", json={"reason": "stop"})
+    await admin.delete("/api/v1/halt")
+    with session() as store:
+        found = store.execute(
+            select(AuditEventRow.operation, AuditEventRow.actor_kind, AuditEventRow.actor)
+            .where(AuditEventRow.id > before, AuditEventRow.actor_kind != "system")
+            .order_by(AuditEventRow.id)
+        )
+        done = [tuple(row) for row in found]
+    operations = ["validate", "refusal", "refusal", "trigger", "approval", "undo", "halt", "resume"]
+    assert done == [(operation, "user", "admin") for operation in operations]

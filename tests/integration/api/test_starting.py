@@ -28,6 +28,7 @@ async def start(client: httpx.AsyncClient, document: Any, key: str | None = None
     return await client.post(PATH, json={"plan": document, **more}, headers=headers)
 
 
+@pytest.mark.requirement("BR-INT-010")
 async def test_a_plan_that_may_run_is_queued(admin: httpx.AsyncClient, events: Events) -> None:
     answer = await start(admin, plan(), priority="P1")
     assert answer.status_code == 202, answer.text
@@ -45,7 +46,6 @@ async def test_a_plan_that_may_run_is_queued(admin: httpx.AsyncClient, events: E
     assert [(event.operation, event.actor) for event in events(execution)] == [("trigger", "admin")]
 
 
-@pytest.mark.requirement("BR-WF-LIFECYCLE-001")
 @pytest.mark.parametrize("given", ["header", "body"])
 async def test_a_tracking_id_that_comes_in_wins(admin: httpx.AsyncClient, given: str) -> None:
     headers = {"X-Tracking-Id": "incident-7"} if given == "header" else {}
@@ -165,6 +165,13 @@ async def test_all_faults_of_a_plan_at_once_and_nothing_is_written(admin: httpx.
     with session() as store:
         last = store.scalars(select(AuditEventRow).order_by(AuditEventRow.id.desc()).limit(1)).one()
     assert (last.operation, last.actor) == ("refusal", "admin")
+
+
+async def test_a_plan_given_as_text_starts_as_if_it_were_a_value(admin: httpx.AsyncClient) -> None:
+    answer = await start(admin, json.dumps(plan()))
+    assert answer.status_code == 202, answer.text
+    with session() as store:
+        assert store.get_one(ExecutionRow, answer.json()["execution_id"]).answer == plan()
 
 
 async def test_a_plan_given_as_text_that_is_no_json(admin: httpx.AsyncClient) -> None:

@@ -83,7 +83,7 @@ async def test_all_faults_of_a_body_at_once(admin: httpx.AsyncClient, body: Any,
 
 async def test_two_tracking_ids_that_differ(admin: httpx.AsyncClient) -> None:
     answer = await admin.post(START, json={"plan": {}, "tracking_id": "a"}, headers={"X-Tracking-Id": "b"})
-    assert places(problem(answer, 400, "invalid_request")) == {"/tracking_id": "conflicting_tracking_ids"}
+    assert places(problem(answer, 422, "invalid_request")) == {"/tracking_id": "conflicting_tracking_ids"}
 
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 256])
