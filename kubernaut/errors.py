@@ -53,3 +53,29 @@ class InvalidInput(KubernautError):
 
 class ConfigurationError(KubernautError):
     """A setting, policy file or connection cannot be used; the text names it and the remedy."""
+
+
+class StepFailure(KubernautError):
+    """Raised by an executor, the cluster's client or the engine: the step failed.
+
+    :param retry_after: seconds the server asked to wait, if it did
+    :param effect_known: False where a mutating request may have been carried out although its answer says nothing
+        (lost, server error): the step is then in doubt, and the object decides
+    :param status: HTTP status of the answer, if there was one
+    """
+
+    def __init__(
+        self,
+        error_class: ErrorClass,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        effect_known: bool = True,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+        self.message = message
+        self.retry_after = retry_after
+        self.effect_known = effect_known
+        self.status = status

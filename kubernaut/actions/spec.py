@@ -13,7 +13,11 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from kubernaut.cluster.changes import ABSENT as ABSENT
+from kubernaut.cluster.changes import FieldChange as FieldChange
+from kubernaut.cluster.changes import ObjectPatch as ObjectPatch
 from kubernaut.cluster.objects import ObjectRef
+from kubernaut.errors import StepFailure as StepFailure
 from kubernaut.plan.model import Check, Risk, Target
 
 
@@ -76,31 +80,6 @@ class ActionSpec:
         return self.effect in (EffectClass.IN_OBJECT, EffectClass.BY_IDENTITY)
 
 
-ABSENT: str = "\0absent"
-"""Stands for "this field does not exist" in a `FieldChange`; never a value in a real object (NUL is refused in plans)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldChange:
-    """One field to be set: RFC 6901 pointer, its value at the first read, and the value wanted. ABSENT = no such field."""
-
-    pointer: str
-    before: JsonValue
-    after: JsonValue
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectPatch:
-    """Set fields of one object (`IN_OBJECT`). The engine sends it as a JSON Patch with `test`s of uid and *before*."""
-
-    target: ObjectRef
-    uid: str
-    resource_version: str
-    fields: tuple[FieldChange, ...]
-    summary: str
-    """One line for people: "replicas 2 → 5"."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class ExternalCall:
     """One call to a receiver outside the cluster (`EXTERNAL`)."""
@@ -124,32 +103,6 @@ class ActionPlan:
     changes: tuple[Change, ...] = ()
     outputs: Mapping[str, JsonValue] = field(default_factory=dict)
     summary: str = ""
-
-
-class StepFailure(Exception):
-    """Raised by an executor, the cluster's client or the engine: the step failed.
-
-    :param retry_after: seconds the server asked to wait, if it did
-    :param effect_known: False where a mutating request may have been carried out although its answer says nothing
-        (lost, server error): the step is then in doubt, and the object decides
-    :param status: HTTP status of the answer, if there was one
-    """
-
-    def __init__(
-        self,
-        error_class: Any,
-        message: str,
-        *,
-        retry_after: float | None = None,
-        effect_known: bool = True,
-        status: int | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.error_class = error_class
-        self.message = message
-        self.retry_after = retry_after
-        self.effect_known = effect_known
-        self.status = status
 
 
 class ActionContext(Protocol):

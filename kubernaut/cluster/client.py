@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-from kubernaut.actions.spec import StepFailure
 from kubernaut.cluster.objects import BY_KIND, ObjectRef, collection_path
 from kubernaut.cluster.transport import Response, Transport, TransportError
-from kubernaut.errors import ConfigurationError, ErrorClass
+from kubernaut.errors import ConfigurationError, ErrorClass, StepFailure
 
 FIELD_MANAGER = "kubernaut"
 MAX_MESSAGE = 500

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from kubernaut.actions.spec import ABSENT, FieldChange, ObjectPatch
+from kubernaut.cluster.changes import ABSENT, FieldChange, ObjectPatch
 from kubernaut.cluster.objects import ObjectRef, escape, pointer_parts, resolve
 
 EXECUTION_ANNOTATION = "kubernaut.ai/execution"
