@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from kubernaut.actions import registry
 from kubernaut.examination import Examination
 from kubernaut.plan.foreign_text import visible
 from kubernaut.plan.graph import links_of as plan_links
@@ -106,13 +105,7 @@ class Card(CardModel):
         return next(step for step in self.steps if step.id == step_id)
 
 
-def change_of(action: str, target: Target, params: Mapping[str, JsonValue]) -> str:
-    """What a step of this action changes, in the words of its executor."""
-    executor = registry.executors().get(action)
-    return executor.change_summary(target, params) if executor else "cannot be told: no executor is installed for it"
-
-
-def build_card(examination: Examination, *, summarise: Summarise = change_of) -> Card | None:
+def build_card(examination: Examination, *, summarise: Summarise) -> Card | None:
     """The card; None where there is no plan without faults."""
     plan = examination.plan
     if plan is None or examination.faults:

@@ -59,7 +59,8 @@ def analyse(steps: Sequence[Step]) -> GraphFindings:
     links = effective(
         tuple(link for link in links_of(steps) if link.upstream in known and link.upstream != link.downstream)
     )
-    faults += _cycles(steps, ids, links)
+    faults += _own_stages(steps, links)
+    faults += _cycles(steps, ids, [link for link in links if link.upstream != link.downstream])
     found = levels(ids, links)
     return GraphFindings(
         faults=tuple(sorted(faults, key=lambda fault: fault.step)),
@@ -132,6 +133,26 @@ def _some(names: Sequence[str], most: int = 10) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def _own_stages(steps: Sequence[Step], links: Sequence[Link]) -> list[GraphFault]:
+    """Steps that wait for a stage in which they are themselves a fallback: the shortest cycle there is."""
+    own = {link.upstream for link in links if link.upstream == link.downstream}
+    saved_by = fallbacks(links_of(steps))
+    return [
+        GraphFault(
+            step=index,
+            dependency=place,
+            code=GraphFaultCode.CYCLE,
+            message=f"these steps wait for each other in a cycle: {step.id} → {step.id} "
+            f"({step.id!r} waits for the stage of {dependency.step!r}, and is itself a fallback in it)",
+            remedy=f"wait for another outcome of {dependency.step!r}, or remove the dependency",
+        )
+        for index, step in enumerate(steps)
+        if step.id in own
+        for place, dependency in enumerate(step.depends_on)
+        if dependency.outcome is EdgeOutcome.STAGE and step.id in saved_by.get(dependency.step, ())
+    ]
+
+
 def _cycles(steps: Sequence[Step], ids: Sequence[str], links: Sequence[Link]) -> list[GraphFault]:
     """One fault for each knot of steps that wait for each other, naming a shortest cycle in it."""
     number = {name: index for index, name in enumerate(ids)}
@@ -167,7 +188,7 @@ def _shortest_cycle(start: str, inside: set[str], links: Sequence[Link]) -> list
     for name in queue:  # grows while it is read
         for follower in downstream[name]:
             if follower == start:
-                cycle = [start, name] if name != start else [start]
+                cycle = [start, name]
                 while cycle[-1] != start:
                     cycle.append(came_from[cycle[-1]])
                 return cycle[::-1]
