@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from kubernaut.actions.spec import StepFailure
 from kubernaut.cluster.client import KubeClient, WatchExpired
-from kubernaut.errors import ErrorClass
+from kubernaut.errors import ConfigurationError, ErrorClass
 from kubernaut.execution import progress
 from kubernaut.execution.action_context import StepActionContext, merged
 from kubernaut.execution.environment import Environment
@@ -31,7 +31,11 @@ from kubernaut.postconditions.result import CheckResult
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Where one condition stands. `holds` None: it could not be read, or nothing can read it (`readable` False)."""
+    """Where one condition stands. `holds` None: it could not be read, or nothing can read it (`readable` False).
+
+    :param at: when the reading began, by the store's clock: the journal's times, with which the verdict compares it, are
+        by the same one, and what changed while it was read may not have been seen
+    """
 
     name: str
     holds: bool | None
@@ -106,6 +110,7 @@ class Observer:
         return check.model_copy(update={"target": filled})
 
     def _client(self, check: Check) -> KubeClient | None:
+        """Raises `ConfigurationError` for a cluster that is not configured here."""
         target: Target | None = getattr(check, "target", None)
         return self.env.cluster(target.cluster) if target is not None and target.cluster else None
 
@@ -113,7 +118,10 @@ class Observer:
         """One reading, now."""
         complete = self._complete(check)
         context = StepActionContext(self.env, self.situation, self.key, self.log)
-        client = self._client(complete)
+        try:
+            client = self._client(complete)
+        except ConfigurationError as error:
+            return CheckResult(holds=None, observed=str(error), error=ErrorClass.VALIDATION)
         if client is None and getattr(complete, "target", None) is not None:
             return CheckResult(holds=None, observed="the condition names no cluster", error=ErrorClass.VALIDATION)
         return await evaluate(complete, reader=client or _NoReader(), cel=_Cel(context), now=self.env.now())
@@ -143,7 +151,7 @@ class Observer:
     async def _until_true(self, condition: PostCondition) -> Reading:
         settings = self.env.settings
         if not readable(condition.check):
-            return self._reading(condition, await self.read(condition.check), 1)
+            return await self._once(condition)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (condition.timeout or settings.post_condition_timeout)
         since: float | None = None
@@ -151,13 +159,14 @@ class Observer:
         async with self._changes(condition.check) as changed:
             while True:
                 changed.clear()
+                at = await progress.store_time()
                 result = await self.read(condition.check)
                 count += 1
                 now = loop.time()
                 since = (now if since is None else since) if result.holds else None
                 stable = since is not None and now - since >= condition.stable_for
                 if stable or now >= deadline:
-                    done = self._reading(condition, result, count)
+                    done = self._reading(condition, result, at, count)
                     return done if stable or not result.holds else _unstable(done, condition)
                 if result.observed != told:
                     told = result.observed
@@ -169,7 +178,15 @@ class Observer:
                     async with asyncio.timeout(pause):
                         await changed.wait()
 
-    def _reading(self, condition: PostCondition, result: CheckResult, count: int) -> Reading:
+    async def once(self, conditions: Sequence[PostCondition]) -> list[Reading]:
+        """One reading of each, without waiting: where the outcome is decided already and people are only to be told."""
+        return [await self._once(condition) for condition in conditions]
+
+    async def _once(self, condition: PostCondition) -> Reading:
+        at = await progress.store_time()
+        return self._reading(condition, await self.read(condition.check), at, 1)
+
+    def _reading(self, condition: PostCondition, result: CheckResult, at: datetime, count: int) -> Reading:
         self.log(f"{condition.name}: {'holds' if result.holds else 'does not hold'}: {result.observed}")
         return Reading(
             name=condition.name,
@@ -177,7 +194,7 @@ class Observer:
             optional=condition.optional,
             readable=result.readable,
             observed=result.observed,
-            at=self.env.now(),
+            at=at,
             readings=count,
         )
 
@@ -186,8 +203,11 @@ class Observer:
         """An event that is set when a watch saw something move; a watch that fails leaves the polling."""
         changed = asyncio.Event()
         complete = self._complete(check)
-        target, client = watch_target(complete), self._client(complete)
-        task = None
+        target, task = watch_target(complete), None
+        try:
+            client = self._client(complete)
+        except ConfigurationError:
+            client = None  # the reading says so
         if target is not None and client is not None:
             task = asyncio.ensure_future(self._watch(client, target, changed))
         try:

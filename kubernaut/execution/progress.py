@@ -89,6 +89,13 @@ async def phase_of(execution_id: str) -> tuple[Phase, int, bool]:
     return row.phase, row.round, row.cancel_requested_at is not None
 
 
+async def store_time() -> datetime:
+    """Now, by the store's clock: for times that are compared with the journal's."""
+    async with async_session() as session:
+        found: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+        return found
+
+
 async def begin(situation: Situation, key: str, round_: int) -> StepRow:
     """The step's row in this round: made, or reset where a person cleared the step, or as an earlier run left it."""
     binding = situation.bindings.steps[key]
