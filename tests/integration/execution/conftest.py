@@ -246,6 +246,8 @@ class World:
         values: dict[str, Any] = {"phase": phase}
         if phase is Phase.FAILED:
             values |= {"outcome": "failure", "ended_at": datetime.now(UTC)}
+        elif phase is Phase.CANCELLED:
+            values |= {"ended_at": datetime.now(UTC)}
         elif phase is Phase.RUNNING:
             values |= {"outcome": None, "ended_at": None}
         if round_ is not None:
