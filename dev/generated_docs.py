@@ -10,12 +10,13 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from dev import schema_docs, settings_docs
+from dev import openapi_docs, schema_docs, settings_docs
 from dev.environment import ROOT
 
 PAGES: Mapping[Path, Callable[[], str]] = {
     settings_docs.PAGE: settings_docs.render,
     schema_docs.PAGE: schema_docs.render,
+    openapi_docs.PAGE: openapi_docs.render,
 }
 
 

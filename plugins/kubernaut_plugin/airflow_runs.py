@@ -7,7 +7,7 @@ that is registered already and a run that exists already are left as they are.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,10 +17,12 @@ from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
+from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from kubernaut_operators.factory import build_dag, task_ids
 from sqlalchemy import Table, bindparam, func, select, tuple_, update
+from sqlalchemy.exc import IntegrityError, PendingRollbackError
 from sqlalchemy.orm import Session
 
 from kubernaut.dag_files import dag_folder
@@ -46,6 +48,23 @@ def ensure_registered(session: Session, workflow: Workflow) -> bool:
     bag.bag_dag(dag)
     sync_bag_to_db(bag, get_settings().bundle_name, None, session=session)
     return True
+
+
+def register(workflow: Workflow) -> bool:
+    """`ensure_registered` in a transaction of its own. The dag-processor may write the same DAG now: then look again."""
+    for attempt in (1, 2, 3):
+        try:
+            with create_session(scoped=False) as airflow:
+                return ensure_registered(airflow, workflow)
+        except (IntegrityError, PendingRollbackError):
+            if attempt == 3:
+                raise
+    raise AssertionError("unreachable")
+
+
+def stale_dags(session: Session, dag_ids: Collection[str]) -> list[str]:
+    """Those whose runs the scheduler leaves alone, because a parse of their file did not find them."""
+    return list(session.scalars(select(DagModel.dag_id).where(DagModel.dag_id.in_(dag_ids), DagModel.is_stale)))
 
 
 def create_run(

@@ -27,9 +27,10 @@ from kubernaut.store import wake
 from kubernaut.store.audit import Actor, Operation
 from kubernaut.store.engine import session
 from kubernaut.store.executions import lock_execution, set_phase
-from kubernaut.store.tables import ExecutionKind, ExecutionRow, JournalRow, JournalStatus
+from kubernaut.store.tables import ExecutionKind, ExecutionRow, JournalRow, JournalStatus, WorkflowRow
+from kubernaut.workflow.model import Workflow
 from kubernaut_plugin.adopter import answer_requests
-from kubernaut_plugin.airflow_runs import read_runs
+from kubernaut_plugin.airflow_runs import read_runs, register, stale_dags
 from kubernaut_plugin.loop import Loop
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,29 @@ def reconciler_loop() -> Loop:
 def reconcile_all() -> bool:
     """Look at everything once. True where something moved, so that it is worth looking again at once."""
     answer_requests()
+    _revive()
     moved = [_apply(execution_id) for execution_id in _candidates()]
     return any(moved)
+
+
+def _revive() -> None:
+    """Register the DAGs of open executions again that a parse called stale: the scheduler would leave their runs alone.
+
+    A DAG file that could not read the store for a moment, and had no copy, is enough to bring that about.
+    """
+    with session() as store:
+        wanted = set(store.scalars(select(ExecutionRow.dag_id).where(ExecutionRow.phase.in_(_OPEN))))
+        if not wanted:
+            return
+        with create_session(scoped=False) as airflow:
+            stale = stale_dags(airflow, wanted)
+        documents = (
+            store.scalars(select(WorkflowRow.document).where(WorkflowRow.dag_id.in_(stale))).all() if stale else []
+        )
+    for document in documents:
+        workflow = Workflow.model_validate(document)
+        log.warning("DAG %s was called stale while a run of it goes on; registering it again", workflow.dag_id)
+        register(workflow)
 
 
 def _candidates() -> list[str]:

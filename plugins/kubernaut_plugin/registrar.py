@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.utils.session import create_session
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError, PendingRollbackError
 
 from kubernaut.execution.adoption import RUN_KEY, conf_of
 from kubernaut.execution.phases import ExecutionOutcome, Phase
@@ -24,7 +23,7 @@ from kubernaut.store.engine import StoreSession, session
 from kubernaut.store.executions import queued_for_registration, registration_failed, running, set_phase
 from kubernaut.store.tables import ExecutionRow, WorkflowRow
 from kubernaut.workflow.model import Bindings, Workflow
-from kubernaut_plugin.airflow_runs import create_run, ensure_registered, name_steps
+from kubernaut_plugin.airflow_runs import create_run, name_steps, register
 from kubernaut_plugin.loop import Loop
 
 log = logging.getLogger(__name__)
@@ -80,24 +79,12 @@ def _register(execution: ExecutionRow, found: tuple[Workflow, WorkflowRow]) -> N
     if len(json.dumps(conf).encode()) > get_settings().max_conf_bytes:
         conf = {RUN_KEY: conf[RUN_KEY]}  # the rest stays in the store, by the digest in here
     note = f"tracking id `{execution.tracking_id}`, execution `{execution.id}`"
-    written = _ensure_registered(workflow)
+    written = register(workflow)
     with create_session(scoped=False) as airflow:
         create_run(airflow, workflow, execution.run_id, conf, execution.actor, note)
         name_steps(airflow, workflow, bindings, execution.run_id)
     if written or row.registered_at is None:
         row.registered_at = datetime.now(UTC)
-
-
-def _ensure_registered(workflow: Workflow) -> bool:
-    """Register in a transaction of its own. The dag-processor may write the same DAG at this moment: then look again."""
-    for attempt in (1, 2, 3):
-        try:
-            with create_session(scoped=False) as airflow:
-                return ensure_registered(airflow, workflow)
-        except (IntegrityError, PendingRollbackError):
-            if attempt == 3:
-                raise
-    raise AssertionError("unreachable")
 
 
 def _postpone(store: StoreSession, execution: ExecutionRow, error: str) -> None:

@@ -24,7 +24,12 @@ print(json.dumps(sorted(dag_id for digit in "0123456789abcdef" for dag_id in wor
 def load(stack: Stack, **changes: str) -> list[str]:
     """The dag_ids that the files give in a fresh process."""
     found = subprocess.run(
-        [sys.executable, "-c", _LOAD], env={**stack.env, **changes}, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", _LOAD],
+        env={**stack.env, **changes},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     names: list[str] = json.loads(found.stdout.splitlines()[-1])
     return names
@@ -51,6 +56,15 @@ def test_without_store_and_copy_the_files_are_empty_and_raise_nothing(runs: Runs
     assert load(runs.stack, **away) == []
 
 
+def execute(stack: Stack, statement: str, **values: Any) -> None:
+    engine = create_engine(stack.airflow_db_url.replace("postgresql://", "postgresql+psycopg://"))
+    try:
+        with engine.begin() as connection:
+            connection.execute(text(statement), values)
+    finally:
+        engine.dispose()
+
+
 def query(stack: Stack, statement: str, **values: Any) -> list[Any]:
     engine = create_engine(stack.airflow_db_url.replace("postgresql://", "postgresql+psycopg://"))
     try:
@@ -69,13 +83,9 @@ def test_the_same_shape_is_one_dag_and_one_version_also_after_a_parse(runs: Runs
     file = f"workflows/{first['dag_id'].rpartition('.')[2][0]}.py"
     parsed = "SELECT last_parsed_time FROM dag WHERE dag_id = :dag_id"
     before = query(runs.stack, parsed, dag_id=first["dag_id"])
-    token = next(
-        dag["file_token"] for dag in [runs.stack.airflow("GET", f"/dags/{first['dag_id']}/details").json()]
-    )
+    token = next(dag["file_token"] for dag in [runs.stack.airflow("GET", f"/dags/{first['dag_id']}/details").json()])
     assert runs.stack.airflow("PUT", f"/parseDagFile/{token}").status_code == 201, file
-    runs.stack.wait_until(
-        lambda: query(runs.stack, parsed, dag_id=first["dag_id"]) != before, 60, f"a parse of {file}"
-    )
+    runs.stack.wait_until(lambda: query(runs.stack, parsed, dag_id=first["dag_id"]) != before, 60, f"a parse of {file}")
 
     versions = query(runs.stack, "SELECT count(*) FROM dag_version WHERE dag_id = :dag_id", dag_id=first["dag_id"])
     assert versions == [(1,)]
@@ -83,10 +93,22 @@ def test_the_same_shape_is_one_dag_and_one_version_also_after_a_parse(runs: Runs
     assert query(runs.stack, "SELECT count(*) FROM import_error") == [(0,)]
 
 
+def test_a_dag_that_was_called_stale_is_registered_again_while_a_run_of_it_goes_on(runs: Runs) -> None:
+    """The scheduler leaves runs of stale DAGs alone: the reconciler brings the DAG back, and the run ends."""
+    sent = runs.send(plan(noop("slow", params={"seconds": 4}), noop("after", "slow"), noop("last", "after")))
+    runs.until(sent["execution_id"], lambda shown: shown["steps"][0]["state"] == "running", "a running step")
+
+    execute(runs.stack, "UPDATE dag SET is_stale = true WHERE dag_id = :dag_id", dag_id=sent["dag_id"])
+
+    assert runs.end(sent["execution_id"])["outcome"] == "success"
+
+
 def test_a_run_goes_on_after_the_database_was_away(runs: Runs) -> None:
     """PostgreSQL is restarted while a step acts: the step ends, the next one runs, the execution succeeds."""
     sent = runs.send(plan(noop("slow", params={"seconds": 3}), noop("after", "slow")))
-    runs.until(sent["execution_id"], lambda shown: shown["steps"] and shown["steps"][0]["state"] == "running", "a running step")
+    runs.until(
+        sent["execution_id"], lambda shown: shown["steps"] and shown["steps"][0]["state"] == "running", "a running step"
+    )
 
     runs.stack.restart("postgres")
 

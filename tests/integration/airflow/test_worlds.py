@@ -22,7 +22,10 @@ CRITERION_FALSE = {
     "check": {"kind": "object", "target": TARGET, "expression": "object.spec.replicas == 1000"},
     "timeout": 2,
 }
-METRIC = {"name": "error_rate < 5%", "check": {"kind": "metric", "metric": "error_rate", "comparison": "<", "value": 0.05}}
+METRIC = {
+    "name": "error_rate < 5%",
+    "check": {"kind": "metric", "metric": "error_rate", "comparison": "<", "value": 0.05},
+}
 TRIGGER = {"name": "the worker exists", "check": CRITERION_HOLDS["check"]}
 SCALE = step(
     "change",
@@ -54,7 +57,9 @@ PLANS: dict[str, dict[str, Any]] = {
         noop("third", ("primary", "failure"), ("second", "failure")),
         noop("next", ("primary", "stage")),
     ),
-    "nothing saves it": plan(failing("primary"), noop("independent", ("slow", "success")), noop("slow", params={"seconds": 8})),
+    "nothing saves it": plan(
+        failing("primary"), noop("independent", ("slow", "success")), noop("slow", params={"seconds": 8})
+    ),
     "independent branches go on": plan(
         failing("primary"), noop("other"), noop("more", "other"), failure_policy="continue"
     ),
@@ -64,7 +69,9 @@ PLANS: dict[str, dict[str, Any]] = {
     "an optional criterion is false": plan(noop("one"), success_criteria=[{**CRITERION_FALSE, "optional": True}]),
     "a rollback trigger fires": plan(noop("one"), success_criteria=[CRITERION_HOLDS], rollback_triggers=[TRIGGER]),
     "a change that is proved": plan(SCALE, success_criteria=[CRITERION_HOLDS]),
-    "a join of any end": plan(failing("one", optional=True), noop("two"), noop("three", ("one", "end"), ("two", "end"))),
+    "a join of any end": plan(
+        failing("one", optional=True), noop("two"), noop("three", ("one", "end"), ("two", "end"))
+    ),
 }
 
 
@@ -101,8 +108,16 @@ EXPECTED: dict[str, tuple[str, str | None, dict[str, str]]] = {
         None,
         {"primary": "failed", "second": "failed", "third": "succeeded", "next": "succeeded"},
     ),
-    "nothing saves it": ("failure", "primary", {"primary": "failed", "slow": "succeeded", "independent": "not_reached"}),
-    "independent branches go on": ("failure", "primary", {"primary": "failed", "other": "succeeded", "more": "succeeded"}),
+    "nothing saves it": (
+        "failure",
+        "primary",
+        {"primary": "failed", "slow": "succeeded", "independent": "not_reached"},
+    ),
+    "independent branches go on": (
+        "failure",
+        "primary",
+        {"primary": "failed", "other": "succeeded", "more": "succeeded"},
+    ),
     "optional step fails": ("partial_success", "two", {"one": "succeeded", "two": "failed"}),
     "nothing is changed": ("success", None, {"one": "succeeded"}),
     "a criterion is false": ("failure", "thousand replicas", {"one": "succeeded"}),
@@ -156,7 +171,9 @@ def test_no_worker_was_started_for_any_step(worlds: dict[str, dict[str, Any]], r
 
 
 @pytest.mark.requirement("BR-UX-009")
-def test_the_persons_names_and_the_structured_result_are_in_airflow(worlds: dict[str, dict[str, Any]], runs: Runs) -> None:
+def test_the_persons_names_and_the_structured_result_are_in_airflow(
+    worlds: dict[str, dict[str, Any]], runs: Runs
+) -> None:
     """The task instance shows the step's name; its XCom has status, tries, outputs, evaluations, timeline and journal."""
     shown = worlds["a change that is proved"]
     tasks = runs.tasks(shown)
