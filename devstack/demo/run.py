@@ -226,13 +226,17 @@ class Demo:
         )
 
     def _show_plan(self, stack: Stack) -> None:
-        """What the server makes of the answer, before anything is started: the card."""
+        """What the server makes of the answer before anything is started: the outline of the card, the whole in a file."""
         body = {"plan": self._story.answer, "signal": dict(self._story.alert)}
         answer = stack.kubernaut("POST", "plans/validate", body, params={"card": "true"})
         card = answer.json().get("card") if answer.is_success else None
-        if isinstance(card, str):
-            self._screen.line()
-            self._screen.lines(card.splitlines())
+        if not isinstance(card, str):
+            return
+        file = stack.home.logs / "card.txt"
+        file.write_text(card if card.endswith("\n") else f"{card}\n")
+        self._screen.line()
+        self._screen.lines(outline(card))
+        self._screen.line(f"the whole card: {_short(file)}")
 
     def _look_again(self, server: PracticeServer) -> Workload | None:
         try:
@@ -337,6 +341,12 @@ def _refusal_lines(refused: Refused) -> list[str]:
     if isinstance(problem.member("hash"), str):
         lines.append("A person would look at the plan now and approve it; --approve does that here.")
     return lines
+
+
+def outline(card: str) -> list[str]:
+    """The card's part about the order of the steps; the whole card where it has no such part."""
+    parts = card.split("\n\n")
+    return next((part.splitlines() for part in parts if part.startswith("ORDER")), card.splitlines())
 
 
 def _short(path: Path) -> str:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kubernaut.actions.spec import StepFailure
 from kubernaut.cluster.client import KubeClient
 from kubernaut.cluster.objects import resolve
 from kubernaut.cluster.ownership import owned_by, revision_of, selector_text
 from kubernaut.cluster.transport import AiohttpTransport
+from kubernaut.errors import StepFailure
 from kubernaut.plan.model import Target
 from kubernaut.postconditions import WorkloadFacts, describe_problem, named_checks
 from kubernaut.postconditions.evaluate import read_facts

@@ -173,7 +173,7 @@ def test_the_demo_repairs_and_stays_up_until_ctrl_c(terminal: Terminal, home: Pa
     assert processes_of(home) == []
     assert {file.name for file in (home / "logs").iterdir()} >= {
         *("api-server.log", "scheduler.log", "dag-processor.log", "triggerer.log", "postgres.log"),
-        *("demo.log", "summary.txt", "execution.json", "practice-cluster.requests.jsonl"),
+        *("demo.log", "card.txt", "summary.txt", "execution.json", "practice-cluster.requests.jsonl"),
     }
 
 

@@ -67,6 +67,11 @@ def test_an_answer_that_cannot_be_sent_is_refused_before_anything_starts(
     assert not (tmp_path / "home").exists()
 
 
+def test_of_the_card_the_order_of_the_steps_is_shown() -> None:
+    assert run.outline("PLAN p\n  x\n\nORDER (…)\n  1  a\n\nSTEP a\n") == ["ORDER (…)", "  1  a"]
+    assert run.outline("another card") == ["another card"]
+
+
 # --- following an execution
 
 
@@ -219,6 +224,7 @@ def workload(*, problems: tuple[str, ...] = (), holds: bool = True) -> Workload:
 
 HEALTHY, BROKEN = workload(), workload(problems=("pod worker-1: container worker is in CrashLoopBackOff",), holds=False)
 TEMPLATE = {"spec": {"containers": [{"name": "worker", "image": "web:1"}]}}
+FALLBACK = {"step": "s01", "outcome": "failure"}
 CHANGE = {
     "step": "s01",
     "effect": "in_object",
@@ -239,7 +245,10 @@ CHANGE = {
 
 def ended(phase: str = "completed", **fields: Any) -> Execution:
     times = {"started_at": NOW + timedelta(seconds=0.4), "ended_at": NOW + timedelta(seconds=6)}
-    steps = [step("succeeded", **times), {"key": "s02", "name": "Restart worker", "state": "not_reached"}]
+    steps = [
+        step("succeeded", **times),
+        {"key": "s02", "name": "Restart worker", "state": "pending", "depends_on": [FALLBACK]},
+    ]
     given: dict[str, Any] = {
         "outcome": "success",
         "steps": steps,
@@ -260,7 +269,7 @@ def test_the_summary_of_a_repair_says_what_was_done_and_how_long_it_took() -> No
     report, text = summary()
     assert report.healthy
     assert "Roll worker back  template of revision 3 → that of revision 2" in text
-    assert "not run: Restart worker" in text
+    assert "not run: Restart worker: only when Roll worker back has failed" in text
     assert "THE REPAIR: accepted → verdict  7.50 s" in text
     assert "is healthy again, 7.5 s after the request" in text
 
