@@ -180,7 +180,8 @@ def test_the_persons_names_and_the_structured_result_are_in_airflow(
     act = next(task_id for task_id in tasks if task_id.endswith(".act"))
 
     assert tasks[act]["task_display_name"] == "Scale worker to 2"
-    path = f"/dags/{shown['dag_id']}/dagRuns/{shown['run_id']}/taskInstances/{act.replace('.act', '.verify')}/xcomEntries/return_value"
+    run = f"/dags/{shown['dag_id']}/dagRuns/{shown['run_id']}"
+    path = f"{run}/taskInstances/{act.replace('.act', '.verify')}/xcomEntries/return_value"
     value = runs.stack.airflow("GET", path, params={"deserialize": "true"}).json()["value"]
     assert value["status"] == "succeeded"
     assert value["tracking_id"] == shown["tracking_id"]
