@@ -30,10 +30,27 @@ CONNECTION = "kubernaut_practice"
 
 _serial = itertools.count(1)
 
-LABELS = {"app": "worker"}
-HEALTHY: dict[str, Any] = {
-    "name": "healthy",
-    "age_seconds": 120,
+
+def workload(name: str, command: list[str] | None = None) -> dict[str, Any]:
+    """A Deployment of two replicas in the managed namespace."""
+    labels = {"app": name}
+    container = {"name": "main", "image": "demo-http-server:1.0.0", **({"command": command} if command else {})}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "demo-checkout"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+WORLD: dict[str, Any] = {
+    "name": "integration",
+    "age_seconds": 600,
+    "faults": [{"effect": "crash", "message": "fatal: bad settings", "match": {"argument": "--bad"}}],
     "objects": [
         {
             "apiVersion": "v1",
@@ -41,22 +58,12 @@ HEALTHY: dict[str, Any] = {
             "metadata": {"name": "demo-checkout", "labels": {"kubernaut.ai/managed": "true"}},
         },
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "somebody-elses"}},
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "worker", "namespace": "demo-checkout"},
-            "spec": {
-                "replicas": 2,
-                "selector": {"matchLabels": LABELS},
-                "template": {
-                    "metadata": {"labels": LABELS},
-                    "spec": {"containers": [{"name": "worker", "image": "demo-http-server:1.0.0"}]},
-                },
-            },
-        },
+        workload("worker"),
+        workload("broken"),
     ],
+    "changes": [{"at_seconds": 60, "description": "a bad rollout", "apply": workload("broken", ["main", "--bad"])}],
 }
-"""A managed namespace with one healthy workload, and a namespace that is not managed."""
+"""A managed namespace with a healthy workload and one that crashes since its last rollout, and an unmanaged namespace."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ def practice() -> Iterator[Any]:
     from kubernaut.cluster.practice.scenario import load_scenario
     from kubernaut.cluster.practice.server import PracticeServer, wall_clock
 
-    opened = load_scenario(HEALTHY).open(wall_clock, time_factor=5)
+    opened = load_scenario(WORLD).open(wall_clock, time_factor=5)
     with PracticeServer(opened.cluster) as server:
         yield server
 
