@@ -68,7 +68,12 @@ async def until_running(
 
 
 async def _was_cleared(situation: progress.Situation, run: RunRef, key: str | None) -> bool:
-    """Whether an ended execution is certain to be about to run again: its verdict was given, or the task is a later round."""
+    """Whether an ended execution is certain to be about to run again: its verdict was given, or the task is a later round.
+
+    Never where it was cancelled: a clear does not make that run again, and whoever waited for it would wait for ever.
+    """
+    if situation.phase is Phase.CANCELLED:
+        return False
     if situation.judged or run.try_number > situation.round:
         return True
     row = (await progress.rows(situation.execution_id)).get(key or "")
