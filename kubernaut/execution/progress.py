@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Text, cast, func, select, update
+from sqlalchemy import Text, cast, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from kubernaut.execution.environment import RunRef
 from kubernaut.execution.phases import Phase
+from kubernaut.store.audit import Operation
 from kubernaut.store.engine import async_session
-from kubernaut.store.tables import ExecutionRow, StepRow, WorkflowRow
+from kubernaut.store.tables import AuditEventRow, ExecutionRow, StepRow, WorkflowRow
 from kubernaut.workflow.gate import StepState, gate
 from kubernaut.workflow.model import Bindings, Workflow
 
 FINAL = frozenset(state.value for state in StepState if state.final)
+OPEN = frozenset(state.value for state in (StepState.PENDING, StepState.WAITING, StepState.RUNNING))
+"""What may still act. Whoever acts writes only over these: of two processes that run one step, the first to end it is right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,15 +139,48 @@ async def begin(situation: Situation, key: str, round_: int) -> StepRow:
         ).scalar_one()
 
 
-async def write(execution_id: str, key: str, round_: int, *, event: str | None = None, **values: Any) -> bool:
-    """Set columns of a step's row and add a line to its timeline; False where the round is over."""
+async def ask_again(situation: Situation, key: str, round_: int) -> StepRow:
+    """Forget that the step was not reached: Airflow asks for it again."""
+    await write(
+        situation.execution_id,
+        key,
+        round_,
+        event="asked again",
+        state=StepState.PENDING.value,
+        reason=None,
+        message=None,
+        ended_at=None,
+    )
+    return (await rows(situation.execution_id))[key]
+
+
+async def round_began(execution_id: str) -> datetime | None:
+    """When a person's clear last returned the ended execution to `running`; None where that never happened."""
+    statement = select(func.max(AuditEventRow.at)).where(
+        AuditEventRow.subject_kind == "execution",
+        AuditEventRow.subject_id == execution_id,
+        AuditEventRow.operation == Operation.CLEAR.value,
+    )
+    async with async_session() as session:
+        return await session.scalar(statement)
+
+
+async def write(
+    execution_id: str, key: str, round_: int, *, event: str | None = None, only_open: bool = False, **values: Any
+) -> bool:
+    """Set columns of a step's row and add a line to its timeline; False where the round is over, or the step (`only_open`)."""
     if event is not None:
         line = func.jsonb_build_object("at", func.now(), "event", cast(event, Text))
         values["timeline"] = StepRow.timeline.op("||")(line)
     async with async_session() as session:
         result = await session.execute(
             update(StepRow)
-            .where(StepRow.execution_id == execution_id, StepRow.key == key, StepRow.round == round_)
+            .where(
+                StepRow.execution_id == execution_id,
+                StepRow.key == key,
+                StepRow.round == round_,
+                StepRow.state.in_(OPEN) if only_open else true(),
+            )
             .values(**values)
             .returning(StepRow.key)
             .execution_options(synchronize_session=False)
@@ -154,6 +190,8 @@ async def write(execution_id: str, key: str, round_: int, *, event: str | None =
 
 async def take_slot(execution_id: str, key: str, round_: int, *, limit: int, timeout: float) -> bool:
     """`running`, if fewer than `limit` steps of the execution are acting; one at a time by an advisory lock.
+
+    Never for a step that has ended.
 
     :param timeout: seconds from the first slot to the step's own deadline
     """
@@ -168,7 +206,12 @@ async def take_slot(execution_id: str, key: str, round_: int, *, limit: int, tim
             return False
         result = await session.execute(
             update(StepRow)
-            .where(StepRow.execution_id == execution_id, StepRow.key == key, StepRow.round == round_)
+            .where(
+                StepRow.execution_id == execution_id,
+                StepRow.key == key,
+                StepRow.round == round_,
+                StepRow.state.in_(OPEN),
+            )
             .values(
                 state=StepState.RUNNING.value,
                 started_at=func.coalesce(StepRow.started_at, func.now()),
@@ -187,10 +230,11 @@ async def rows(execution_id: str) -> dict[str, StepRow]:
         return {row.key: row for row in found}
 
 
-async def close_unreached(situation: Situation, round_: int) -> None:
+async def close_unreached(situation: Situation) -> None:
     """Say of every step that nobody was asked about (Airflow ended it by its own rule) that it was not reached, and why.
 
     Called once all steps have ended; a step that its edges would have let run stays without a row: the verdict names it.
+    The rows are of round 1, whichever the execution's: the first try of a step that Airflow never started is still to come.
     """
     known = await rows(situation.execution_id)
     found = states(known)
@@ -201,11 +245,11 @@ async def close_unreached(situation: Situation, round_: int) -> None:
         answer = gate(step, situation.workflow, found, optional=optional)
         if answer.run or answer.reason is None:
             continue
-        await begin(situation, step.key, round_)
+        await begin(situation, step.key, 1)
         await write(
             situation.execution_id,
             step.key,
-            round_,
+            1,
             event=f"not reached: {answer.text}",
             state=StepState.NOT_REACHED.value,
             reason=answer.reason.value,

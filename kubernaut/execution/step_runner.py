@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from pydantic import JsonValue
@@ -24,17 +24,18 @@ from kubernaut.execution.action_context import StepActionContext
 from kubernaut.execution.apply import ClaimRefused, perform, resolve_doubt, still_stands
 from kubernaut.execution.claim_policy import require_allowed
 from kubernaut.execution.environment import Environment, RunRef, TaskResult
-from kubernaut.execution.phases import terminal
+from kubernaut.execution.phases import Phase, terminal
 from kubernaut.execution.retry import next_delay
 from kubernaut.execution.undo_runner import take_back
 from kubernaut.execution.waiting import Ended, until_running, until_unhalted
 from kubernaut.expressions import ResultType
 from kubernaut.store.engine import async_session
 from kubernaut.store.tables import JournalRow, JournalStatus, StepRow
-from kubernaut.workflow.gate import NotReachedReason, StepState, gate
+from kubernaut.workflow.gate import GateResult, NotReachedReason, StepState, gate
 from kubernaut.workflow.model import StepBinding, WorkflowStep
 
 _SLOT_POLL = 0.25
+_HALTED = "waits: halted"
 _STOPS = {
     journal.Refusal.CANCELLED: NotReachedReason.CANCELLED,
     journal.Refusal.TIMEOUT: NotReachedReason.TIMEOUT,
@@ -57,8 +58,14 @@ class _Work:
     def cluster(self) -> str | None:
         return self.binding.target.cluster or self.situation.bindings.target.cluster
 
-    async def write(self, event: str, **values: Any) -> None:
-        await progress.write(self.place.execution_id, self.place.key, self.place.round, event=event, **values)
+    async def write(self, event: str, **values: Any) -> bool:
+        """False where this step has ended meanwhile (another process ran it too): the first word stands."""
+        place = self.place
+        return await progress.write(place.execution_id, place.key, place.round, event=event, only_open=True, **values)
+
+
+class _EndedElsewhere(Exception):
+    """Another process that ran the same step has ended it."""
 
 
 async def run_step(env: Environment, run: RunRef, key: str, log: Callable[[str], None]) -> TaskResult:
@@ -70,18 +77,41 @@ async def run_step(env: Environment, run: RunRef, key: str, log: Callable[[str],
     work = _work(env, situation, key, run.try_number, log)
     row = await progress.begin(situation, key, run.try_number)
     if row.round != run.try_number:
-        return _result("failed", "a later round of this step is running", {})
-    if row.state in progress.FINAL or row.state == StepState.VERIFYING.value:
+        return await _report(work, row)
+    if row.undone_at is None and _asked_again(row):
+        row = await progress.ask_again(situation, key, run.try_number)
+    if row.state not in progress.OPEN:
         return await _report(work, row)
     if row.undone_at is not None:
         return await _end(work, StepState.UNDONE, "the step was undone; start a new execution to act again")
-    optional = [other for other, binding in situation.bindings.steps.items() if binding.optional]
-    states = progress.states(await progress.rows(situation.execution_id))
-    passed = gate(work.step, situation.workflow, states, optional=optional)
+    if (
+        row.started_at is not None
+    ):  # its edges came true and its condition held when it began: it is finished, not asked
+        return await _tries(work)
+    passed = await _gate(work)
     if not passed.run:
         reason = passed.reason or NotReachedReason.EDGE
         return await _end(work, StepState.NOT_REACHED, passed.text, reason=reason.value)
     return await _condition(work)
+
+
+def _asked_again(row: StepRow) -> bool:
+    """It was said of this step that it was not reached, and Airflow asks for it all the same: what came before it has changed."""
+    edges = (NotReachedReason.EDGE.value, NotReachedReason.TERMINATED.value)
+    return row.state == StepState.NOT_REACHED.value and row.reason in edges
+
+
+async def _gate(work: _Work) -> GateResult:
+    """The gate; a failure of an earlier round terminates nothing in this one, or no two failed steps could be cleared."""
+    situation = work.situation
+    optional = [other for other, binding in situation.bindings.steps.items() if binding.optional]
+    rows = await progress.rows(situation.execution_id)
+    passed = gate(work.step, situation.workflow, progress.states(rows), optional=optional)
+    if passed.reason is NotReachedReason.TERMINATED and situation.round > 1:
+        began = await progress.round_began(situation.execution_id)
+        earlier = [key for key, row in rows.items() if began and row.ended_at and row.ended_at < began]
+        passed = gate(work.step, situation.workflow, progress.states(rows), optional=[*optional, *earlier])
+    return passed
 
 
 def _work(env: Environment, situation: progress.Situation, key: str, round_: int, log: Callable[[str], None]) -> _Work:
@@ -116,17 +146,22 @@ async def _condition(work: _Work) -> TaskResult:
 async def _tries(work: _Work) -> TaskResult:
     """Try until it worked, failed for good, or the execution ended."""
     while True:
+        row = await _row(work)
         try:
-            await _until_due(work, await progress.begin(work.situation, work.step.key, work.place.round))
+            if row.state == StepState.WAITING.value and row.reason == NotReachedReason.HALTED.value:
+                await _until_resumed(work, row)
+            await _until_due(work, row)
             await _slot(work)
-            row = await progress.begin(work.situation, work.step.key, work.place.round)
+            row = await _row(work)
             async with asyncio.timeout(_remaining(work, row)):
                 return await _attempt(work, row)
         except ClaimRefused as refused:
-            if (stopped := await _stopped(work, refused.refusal)) is not None:
+            if (stopped := await _stopped(work, refused.refusal, row.tries)) is not None:
                 return stopped
         except Ended as ended:
-            return await _end(work, StepState.NOT_REACHED, str(ended), reason=ended.reason.value)
+            return await _stop(work, str(ended), ended.reason)
+        except _EndedElsewhere:
+            return await _report(work, await _row(work))
         except TimeoutError:
             failure = StepFailure(ErrorClass.TIMEOUT, f"the step took longer than {work.binding.timeout:g} s")
             return await _give_up(work, failure)
@@ -135,24 +170,46 @@ async def _tries(work: _Work) -> TaskResult:
                 return ended_by
 
 
+async def _row(work: _Work) -> StepRow:
+    return (await progress.rows(work.place.execution_id))[work.place.key]
+
+
 async def _slot(work: _Work) -> None:
-    limit, place = work.env.settings.max_parallel_steps, work.place
+    limit, place, told = work.env.settings.max_parallel_steps, work.place, False
     while not await progress.take_slot(
         place.execution_id, place.key, place.round, limit=limit, timeout=work.binding.timeout
     ):
+        row = await _row(work)
+        if row.round != place.round or row.state not in progress.OPEN:
+            raise _EndedElsewhere
+        if not told:
+            work.log(f"waits for a slot: {limit} steps of this execution act already")
+            told = True
         await work.env.sleep(_SLOT_POLL)
-        phase, _, cancelled = await progress.phase_of(work.place.execution_id)
-        if terminal(phase) or cancelled:
-            raise Ended("the execution ended before this step had its turn", NotReachedReason.CANCELLED)
+        await _require_alive(work, "the execution ended before this step had its turn")
+
+
+async def _require_alive(work: _Work, otherwise: str) -> None:
+    phase, _, cancelled = await progress.phase_of(work.place.execution_id)
+    if terminal(phase) or cancelled:
+        late = phase is Phase.FAILED and not cancelled
+        raise Ended(otherwise, NotReachedReason.TIMEOUT if late else NotReachedReason.CANCELLED)
 
 
 async def _until_due(work: _Work, row: StepRow) -> None:
     """Sleep until the next try is due; awake at once when the execution ends."""
     while row.next_try_at is not None and (left := (row.next_try_at - work.env.now()).total_seconds()) > 0:
         await work.env.sleep(min(left, work.env.settings.poll_interval))
-        phase, _, cancelled = await progress.phase_of(work.place.execution_id)
-        if terminal(phase) or cancelled:
-            raise Ended("the execution ended before the next try", NotReachedReason.CANCELLED)
+        await _require_alive(work, "the execution ended before the next try")
+
+
+async def _until_resumed(work: _Work, row: StepRow) -> None:
+    """Wait for the end of a halt, and give the step the time back that it took, also where another process saw it begin."""
+    began = next((line["at"] for line in reversed(row.timeline) if line["event"] == _HALTED), None)
+    since = datetime.fromisoformat(began) if began else work.env.now()
+    await until_unhalted(work.env, work.place, work.log)
+    waited = work.env.now() - since
+    await work.write("goes on", reason=None, deadline_at=StepRow.deadline_at + waited)
 
 
 def _remaining(work: _Work, row: StepRow) -> float:
@@ -162,24 +219,38 @@ def _remaining(work: _Work, row: StepRow) -> float:
     return max(0.05, (row.deadline_at - work.env.now()).total_seconds())
 
 
-async def _stopped(work: _Work, refusal: journal.Refusal) -> TaskResult | None:
-    """A claim was refused: wait and try again (halt, a phase about to change), or end."""
+async def _stopped(work: _Work, refusal: journal.Refusal, tries: int) -> TaskResult | None:
+    """A claim was refused: wait and try again (halt, a phase about to change), which is no try; or end."""
     if refusal is journal.Refusal.HALTED:
-        since = work.env.now()
-        await work.write("waits: halted", state=StepState.WAITING.value, reason=NotReachedReason.HALTED.value)
-        await until_unhalted(work.env, work.place, work.log)
-        waited = work.env.now() - since
-        await work.write("goes on", reason=None, deadline_at=StepRow.deadline_at + waited)
+        halted = NotReachedReason.HALTED.value
+        await work.write(_HALTED, state=StepState.WAITING.value, reason=halted, tries=tries)
         return None
     if refusal is journal.Refusal.NOT_CURRENT:
+        await work.write("waits: the claim was not granted", tries=tries)
         await work.env.sleep(_SLOT_POLL)
         return None
     if refusal is journal.Refusal.UNDONE:
         return await _end(work, StepState.UNDONE, "the step was undone; start a new execution to act again")
     if refusal is journal.Refusal.ROUND:
-        return _result("failed", "a later round of this step is running", {})
+        return await _report(work, await _row(work))
     reason = _STOPS[refusal]
-    return await _end(work, StepState.NOT_REACHED, f"stopped at a safe point: {reason.value}", reason=reason.value)
+    return await _stop(work, f"stopped at a safe point: {reason.value}", reason)
+
+
+async def _stop(work: _Work, text: str, reason: NotReachedReason) -> TaskResult:
+    """End before another try. A request of an earlier one may have been carried out: then the step was reached."""
+    statuses = await _outcome(work)
+    if any(status in (JournalStatus.APPLIED, JournalStatus.UNKNOWN) for status in statuses):
+        work.log(f"{text}; a request was sent before: {', '.join(s.value for s in statuses)}")
+        return await _acted(work, statuses)
+    return await _end(work, StepState.NOT_REACHED, text, reason=reason.value)
+
+
+async def _outcome(work: _Work) -> list[JournalStatus]:
+    """What became of the requests that were sent, as the objects tell it now."""
+    async with async_session() as session:
+        claimed = await journal.rows(session, work.place)
+    return [await resolve_doubt(work.env, entry) for entry in claimed]
 
 
 async def _attempt(work: _Work, row: StepRow) -> TaskResult:
@@ -242,18 +313,21 @@ async def _acted(work: _Work, statuses: list[JournalStatus]) -> TaskResult:
         await work.write(
             text, state=StepState.VERIFYING.value, acted_at=now, message=text, reason="in_doubt" if doubt else None
         )
-        return _result("success", text, await step_document(work.situation.tracking_id, work.place))
+        return await _report(work, await _row(work))
     state = StepState.UNKNOWN if doubt else StepState.SUCCEEDED
     return await _end(work, state, "whether it took effect is not known" if doubt else "done", acted_at=now)
 
 
 async def _schedule_retry(work: _Work, failure: StepFailure) -> TaskResult | None:
     """Write when the next try is due, or end the step."""
-    row = (await progress.rows(work.place.execution_id))[work.place.key]
+    row = await _row(work)
     delay = next_delay(work.binding.retry, row.tries, failure.error_class, failure.retry_after, work.env.rng)
     if delay is None:
         return await _give_up(work, failure)
     due = work.env.now() + timedelta(seconds=delay)
+    if row.deadline_at is not None and due >= row.deadline_at:
+        work.log(f"the next try would be in {delay:.1f} s, and the step's time is over before that")
+        return await _give_up(work, failure)
     await work.write(
         f"{failure.error_class.value}: {failure.message}; next try in {delay:.1f} s",
         state=StepState.WAITING.value,
@@ -267,9 +341,7 @@ async def _schedule_retry(work: _Work, failure: StepFailure) -> TaskResult | Non
 
 async def _give_up(work: _Work, failure: StepFailure) -> TaskResult:
     """No further try: settle what is in doubt; a step whose effect nobody knows is not called failed."""
-    async with async_session() as session:
-        claimed = await journal.rows(session, work.place)
-    statuses = [await resolve_doubt(work.env, entry) for entry in claimed if entry.status is not JournalStatus.PREPARED]
+    statuses = await _outcome(work)
     if JournalStatus.UNKNOWN in statuses or (statuses and all(s is JournalStatus.APPLIED for s in statuses)):
         work.log(f"no answer to be had ({failure.message}); {', '.join(s.value for s in statuses)}")
         return await _acted(work, statuses)
@@ -285,7 +357,7 @@ async def _end(work: _Work, state: StepState, text: str, **values: Any) -> TaskR
         f"{state.value}: {text}", state=state.value, message=text, ended_at=work.env.now(), next_try_at=None, **values
     )
     work.log(f"{state.value}: {text}")
-    return await _report(work, (await progress.rows(work.place.execution_id))[work.place.key])
+    return await _report(work, await _row(work))
 
 
 _AIRFLOW = {
@@ -300,6 +372,8 @@ _AIRFLOW = {
 
 
 async def _report(work: _Work, row: StepRow) -> TaskResult:
+    if row.round != work.place.round:
+        return _result("failed", "a later round of this step is running", {})
     state = StepState(row.state)
     return _result(
         _AIRFLOW[state], row.message or state.value, await step_document(work.situation.tracking_id, work.place)

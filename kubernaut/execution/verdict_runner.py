@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select, update
@@ -42,24 +42,19 @@ async def give_verdict(env: Environment, run: RunRef, log: Callable[[str], None]
         log(prefix + line)
 
     observer = Observer(env=env, situation=situation, key="", log=say)
-    await progress.close_unreached(situation, run.try_number)
+    await progress.close_unreached(situation)
     facts = await _facts(situation)
     readings: list[Reading] = []
-    fired: list[str] = []
-    if not _lost(facts) and situation.kind == "plan":
+    verdict = _at_best(env, situation, facts)
+    if verdict.outcome is not ExecutionOutcome.FAILURE and situation.kind == "plan":
         try:
             readings, fired = await asyncio.gather(
                 observer.all(situation.bindings.success_criteria), _settle(env, situation, observer)
             )
         except ExecutionEnded:
             return TaskResult(state="failed", text="the execution ended before the verdict", result={})
-    verdict = judge(
-        situation.workflow,
-        situation.bindings,
-        facts,
-        [ConditionResult(name=r.name, holds=r.holds, optional=r.optional, checked_at=r.at) for r in readings],
-        fired,
-    )
+        held = [ConditionResult(name=r.name, holds=r.holds, optional=r.optional, checked_at=r.at) for r in readings]
+        verdict = judge(situation.workflow, situation.bindings, facts, held, fired)
     document = _document(situation, verdict, readings, situation.round)
     await _write(situation.execution_id, document)
     say(document["text"])
@@ -67,9 +62,14 @@ async def give_verdict(env: Environment, run: RunRef, log: Callable[[str], None]
     return TaskResult(state=state, text=document["text"], result=document)
 
 
-def _lost(facts: dict[str, StepFacts]) -> bool:
-    """Whether nothing happened that a criterion could prove: no step acted."""
-    return not any(fact.state in (StepState.SUCCEEDED, StepState.UNKNOWN) for fact in facts.values())
+def _at_best(env: Environment, situation: progress.Situation, facts: dict[str, StepFacts]) -> Verdict:
+    """The verdict if every criterion held: where even that is a failure, there is nothing to wait for."""
+    later = env.now() + timedelta(days=1)  # after the last change by any clock
+    held = [
+        ConditionResult(name=criterion.name, holds=True, optional=criterion.optional, checked_at=later)
+        for criterion in situation.bindings.success_criteria
+    ]
+    return judge(situation.workflow, situation.bindings, facts, held)
 
 
 async def _facts(situation: progress.Situation) -> dict[str, StepFacts]:
