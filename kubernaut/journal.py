@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import ColumnElement, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kubernaut.actions.spec import ABSENT, Change, EffectClass, FieldChange, ObjectPatch
@@ -77,7 +77,7 @@ _SENT = text(
     _ALLOWED
     + """
 UPDATE kubernaut.journal j SET status = 'sent', sent_at = now() FROM allowed
-WHERE j.id = :journal_id AND j.status = 'prepared' RETURNING j.id"""
+WHERE j.id = :journal_id AND j.status = :from_status RETURNING j.id"""
 )
 
 
@@ -155,12 +155,27 @@ async def claim(
     return await refusal(session, place)
 
 
-async def mark_sent(session: AsyncSession, place: StepPlace, journal_id: int) -> Refusal | None:
-    """`prepared` → `sent`, under the same conditions as the claim. `NOT_CURRENT`: somebody else moved the row on."""
-    result = await session.execute(_SENT, {**_place(place), "journal_id": journal_id})
+async def mark_sent(session: AsyncSession, place: StepPlace, journal_id: int, *, again: bool = False) -> Refusal | None:
+    """`prepared` → `sent`, under the same conditions as the claim; `again`: it is `sent` and about to be sent once more.
+
+    `NOT_CURRENT`: somebody else moved the row on.
+    """
+    before = JournalStatus.SENT if again else JournalStatus.PREPARED
+    values = {**_place(place), "journal_id": journal_id, "from_status": before.value}
+    result = await session.execute(_SENT, values)
     if result.first() is not None:
         return None
     return await refusal(session, place) or Refusal.NOT_CURRENT
+
+
+async def withdraw_sent(session: AsyncSession, journal_id: int) -> None:
+    """`sent` → `prepared`: it is certain that the request did not arrive. For the one who sent it, and nobody else."""
+    await session.execute(
+        update(JournalRow)
+        .where(JournalRow.id == journal_id, JournalRow.status == JournalStatus.SENT)
+        .values(status=JournalStatus.PREPARED, sent_at=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _place(place: StepPlace) -> dict[str, Any]:
@@ -263,8 +278,20 @@ class Settlement:
     response_status: int | None = None
 
 
+def _settled_over(settlement: Settlement) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = [JournalRow.status.in_((JournalStatus.PREPARED, JournalStatus.SENT))]
+    if settlement.status is JournalStatus.APPLIED and settlement.response_status is not None:
+        concluded = (JournalRow.status == JournalStatus.REFUSED) & JournalRow.error_class.is_(None)
+        found += [JournalRow.status == JournalStatus.UNKNOWN, concluded]
+    return found
+
+
 async def settle(session: AsyncSession, row: JournalRow, settlement: Settlement) -> bool:
-    """Write how an open request ended; False where it had ended already (the first word stands)."""
+    """Write how an open request ended; False where it had ended already (the first word stands).
+
+    The server's own word that it was applied (`response_status`) also stands against what another process only concluded:
+    that nobody knows, or that what it found there was somebody else's.
+    """
     fields = row.fields
     if settlement.stored is not None:
         fields = [
@@ -276,7 +303,7 @@ async def settle(session: AsyncSession, row: JournalRow, settlement: Settlement)
         ]
     result = await session.execute(
         update(JournalRow)
-        .where(JournalRow.id == row.id, JournalRow.status.in_((JournalStatus.PREPARED, JournalStatus.SENT)))
+        .where(JournalRow.id == row.id, or_(*_settled_over(settlement)))
         .values(
             status=settlement.status,
             fields=fields,

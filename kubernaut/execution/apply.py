@@ -17,6 +17,7 @@ from kubernaut.cluster.patch import Comparison, compare, has_annotations, is_equ
 from kubernaut.errors import ErrorClass
 from kubernaut.execution.environment import Environment
 from kubernaut.execution.external import call_once
+from kubernaut.execution.retry import RETRIED
 from kubernaut.store.engine import async_session
 from kubernaut.store.tables import JournalRow, JournalStatus
 
@@ -49,10 +50,18 @@ async def perform(
 
 
 async def _mark_sent(place: journal.StepPlace, row: JournalRow) -> None:
+    """Before each sending, also of what was sent before: a halt, a cancellation or the plan's end hold that back too."""
+    again = row.status is JournalStatus.SENT
     async with async_session() as session:
-        refused = await journal.mark_sent(session, place, row.id)
+        refused = await journal.mark_sent(session, place, row.id, again=again)
     if refused is not None:
         raise ClaimRefused(refused)
+    row.status = JournalStatus.SENT
+
+
+def _final(failure: StepFailure) -> bool:
+    """Nothing was changed by this request, and the next one would meet the same."""
+    return failure.effect_known and not RETRIED[failure.error_class]
 
 
 async def _settle(row: JournalRow, status: JournalStatus, **facts: Any) -> JournalStatus:
@@ -70,6 +79,7 @@ async def _patch(
     env: Environment, place: journal.StepPlace, row: JournalRow, log: Callable[[str], None]
 ) -> JournalStatus:
     client, ref, fields = env.cluster(str(row.cluster)), ref_of(row), journal.field_changes(row)
+    # Another process that runs this step, alive or dead, may have sent it: then what stands there may be ours at any look.
     may_be_ours = row.status is JournalStatus.SENT
     for _ in range(_REREADS):
         document = await client.get(ref)
@@ -82,16 +92,13 @@ async def _patch(
             return await _settle(row, JournalStatus.REFUSED, message="already so, by somebody else")
         if standing is Comparison.OTHER:
             return await _foreign(row, ref)
-        if row.status is JournalStatus.PREPARED:
-            await _mark_sent(place, row)
-            row.status = JournalStatus.SENT
+        await _mark_sent(place, row)
         try:
             answer = await _send(client, ref, row, fields, document, place)
         except StepFailure as failure:
             if failure.error_class is ErrorClass.CONFLICT:
-                may_be_ours = False
                 continue  # something moved between read and write: look again
-            if failure.effect_known and failure.error_class is not ErrorClass.THROTTLED:
+            if _final(failure):
                 await _settle(
                     row,
                     JournalStatus.REFUSED,
@@ -151,16 +158,14 @@ async def _external(
     call = row.call or {}
     if row.status is JournalStatus.SENT and not call.get("idempotent"):
         return await _settle(row, JournalStatus.UNKNOWN, message="sent before; whether it arrived is not known")
-    if row.status is JournalStatus.PREPARED:
-        await _mark_sent(place, row)
-        row.status = JournalStatus.SENT
+    await _mark_sent(place, row)
     try:
         status = await call_once(call, key=str(row.idempotency_key), timeout=env.settings.external_timeout)
     except StepFailure as failure:
         if not failure.effect_known and not call.get("idempotent"):
             log(f"{row.summary}: whether it arrived is not known ({failure.message})")
             return await _settle(row, JournalStatus.UNKNOWN, error_class=failure.error_class, message=failure.message)
-        if failure.effect_known and failure.error_class is not ErrorClass.THROTTLED:
+        if _final(failure):
             await _settle(
                 row,
                 JournalStatus.REFUSED,
@@ -168,6 +173,9 @@ async def _external(
                 message=failure.message,
                 response_status=failure.status,
             )
+        elif failure.effect_known:  # it did not arrive: the next try may send it
+            async with async_session() as session:
+                await journal.withdraw_sent(session, row.id)
         raise
     log(f"{row.summary}: delivered (HTTP {status})")
     return await _settle(row, JournalStatus.APPLIED, response_status=status)

@@ -451,3 +451,42 @@ def test_a_step_that_waits_for_a_slot_ends_with_its_execution(world: World) -> N
     act_while(world, execution, "slot", stop, max_parallel_steps=1)
 
     assert (world.step(execution).state, world.step(execution).reason) == ("not_reached", "cancelled")
+
+
+def test_the_slower_of_two_triggerers_does_not_call_the_others_change_somebody_elses(world: World) -> None:
+    """Both send; the first to be answered writes last. The change is ours, and the journal says so: an undo needs it."""
+    execution = world.execution(SCALE)
+
+    async def scenario(env: Environment) -> list[TaskResult]:
+        client = env.cluster("practice")
+        real, calls = client.json_patch, 0
+        applied, conflicted = asyncio.Event(), asyncio.Event()
+
+        async def json_patch(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 1:  # its answer comes when the other has been refused
+                await second_waits.wait()
+                answer = await real(*args, **kwargs)
+                applied.set()
+                await conflicted.wait()
+                return answer
+            second_waits.set()
+            await applied.wait()
+            return await real(*args, **kwargs)
+
+        second_waits = asyncio.Event()
+        client.json_patch = json_patch  # type: ignore[method-assign]
+        ref = world.run_ref(execution)
+        async with asyncio.timeout(15), asyncio.TaskGroup() as group:
+            tasks = [group.create_task(run_step(env, ref, "s01", world.lines.append)) for _ in range(2)]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            conflicted.set()
+        return [task.result() for task in tasks]
+
+    results = world.run(scenario)
+
+    assert [result.result["status"] for result in results] == ["succeeded", "succeeded"]
+    (row,) = world.journal(execution)
+    assert row.status is JournalStatus.APPLIED
+    assert row.fields[0]["stored"] == 5

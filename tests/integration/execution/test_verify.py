@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kubernaut.actions.registry import executor
 from kubernaut.cluster.client import WatchExpired
 from kubernaut.cluster.practice.requests import Injection
 from kubernaut.errors import ConfigurationError
@@ -22,7 +23,6 @@ from kubernaut.execution.verify_runner import verify_step
 from kubernaut.plan.model import (
     Comparison,
     MetricCondition,
-    NamedCondition,
     ObjectCondition,
     PostCondition,
     StepsCondition,
@@ -298,16 +298,19 @@ def test_a_condition_on_a_cluster_that_is_not_configured_fails_the_step(world: W
 
 # --- a workload that crashes again and again
 
-ROLLED_OUT = PostCondition(
-    name="rolled out", check=NamedCondition(check="rollout_complete", target=Target()), timeout=3
-)
+
+def default_check(action: str, params: dict[str, Any], *, timeout: float) -> PostCondition:
+    """What the engine adds where a plan proves nothing itself; the target is completed from the step's."""
+    check = executor(action).default_check(Target(), params)
+    assert check is not None
+    return PostCondition(name="healthy", check=check, timeout=timeout)
 
 
 @pytest.mark.requirement("BR-WF-016")
 def test_the_rollback_heals_the_crashing_workload_and_is_proved(world: World) -> None:
     """The repair that helps is told from those that do not by reading the cluster, not by the answer to the request."""
-    healing = ROLLED_OUT.model_copy(update={"timeout": 20.0})
-    execution = acted(world, healing, action="kubernetes.rollout_undo", params={"revision": "previous"})
+    action, params = "kubernetes.rollout_undo", {"revision": "previous"}
+    execution = acted(world, default_check(action, params, timeout=20), action=action, params=params)
 
     assert world.verify(execution).state == "success"
     assert "available" in str(world.step(execution).message)
@@ -317,11 +320,11 @@ def test_the_rollback_heals_the_crashing_workload_and_is_proved(world: World) ->
 @pytest.mark.parametrize(
     ("action", "params"),
     [("kubernetes.rollout_restart", {}), ("kubernetes.scale", {"replicas": 3})],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=["restart", "scale"],
 )
 def test_what_does_not_heal_is_failed_by_the_proof(world: World, action: str, params: dict[str, Any]) -> None:
     """The request was carried out, the workload still crashes: the step failed."""
-    execution = acted(world, ROLLED_OUT.model_copy(update={"timeout": 1.5}), action=action, params=params)
+    execution = acted(world, default_check(action, params, timeout=2), action=action, params=params)
 
     assert world.verify(execution).state == "failed"
     assert world.step(execution).error_class == "post_condition"
