@@ -130,7 +130,13 @@ def unavailable(url: URL, error: BaseException) -> StoreUnavailable:
 def connect(url: URL, **options: Any) -> psycopg.Connection[Any]:
     """A psycopg connection with our timeouts. Raises `StoreUnavailable`. `options`: as psycopg.connect has them."""
     server = " ".join(f"-c {name}={value}" for name, value in _server_settings().items())
-    values = {"connect_timeout": int(get_settings().store_connect_timeout), "options": server, **_KEEPALIVE, **url.query, **options}
+    values = {
+        "connect_timeout": int(get_settings().store_connect_timeout),
+        "options": server,
+        **_KEEPALIVE,
+        **url.query,
+        **options,
+    }
     try:
         return psycopg.connect(dsn(url.set(query={})), **values)
     except psycopg.Error as error:
@@ -158,6 +164,8 @@ def _translate(context: ExceptionContext) -> None:
     if context.is_pre_ping:
         return  # the pool replaces the connection
     original = context.original_exception
+    if not isinstance(original, Exception):
+        return  # a cancellation ends the connection, too; whoever cancelled waits for it by its own name
     state = getattr(original, "sqlstate", None)
     if context.is_disconnect:
         raise StoreUnavailable(f"the connection to the store broke: {type(original).__name__}") from original
