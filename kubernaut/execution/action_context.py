@@ -12,7 +12,7 @@ from kubernaut.actions.registry import resolve_params
 from kubernaut.actions.spec import ActionSpec, StepFailure
 from kubernaut.cluster.client import KubeClient
 from kubernaut.cluster.objects import ObjectRef
-from kubernaut.errors import ErrorClass
+from kubernaut.errors import ConfigurationError, ErrorClass
 from kubernaut.execution import progress
 from kubernaut.execution.environment import Environment
 from kubernaut.expressions import Context, ResultType, Scope, evaluate
@@ -58,11 +58,14 @@ class StepActionContext:
 
     @property
     def client(self) -> KubeClient:
-        """The client of the step's cluster. Raises `StepFailure(VALIDATION)` where it names none."""
+        """The client of the step's cluster. Raises `StepFailure(VALIDATION)` where it names none that is configured here."""
         cluster = self.target.cluster
         if cluster is None:
             raise StepFailure(ErrorClass.VALIDATION, "the step names no cluster and there is no default one")
-        return self._env.cluster(cluster)
+        try:
+            return self._env.cluster(cluster)
+        except ConfigurationError as error:
+            raise StepFailure(ErrorClass.VALIDATION, str(error)) from error
 
     async def get(self, ref: ObjectRef) -> Mapping[str, Any]:
         return await self.client.get(ref)
