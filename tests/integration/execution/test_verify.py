@@ -326,5 +326,6 @@ def test_what_does_not_heal_is_failed_by_the_proof(world: World, action: str, pa
     """The request was carried out, the workload still crashes: the step failed."""
     execution = acted(world, default_check(action, params, timeout=2), action=action, params=params)
 
-    assert world.verify(execution).state == "failed"
-    assert world.step(execution).error_class == "post_condition"
+    result = world.verify(execution)
+
+    assert (result.state, world.step(execution).error_class) == ("failed", "post_condition"), result.text
