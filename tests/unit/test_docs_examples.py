@@ -211,7 +211,7 @@ def options_of(command: Command) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
 
 
-SPAN = re.compile(r"(?:^\s*(?:\$ )?|`|\$\()(?:\.venv/bin/)?kubernaut (?P<rest>[^`#\n]+)", re.MULTILINE)
+SPAN = re.compile(r"(?:^\s*(?:\$ )?|`|\$\()(?:[./]*\.venv/bin/)?kubernaut (?P<rest>[^`#\n]+)", re.MULTILINE)
 
 
 def named_commands() -> Iterator[Any]:
@@ -284,6 +284,19 @@ def test_every_file_that_is_named_exists(page: str) -> None:
     roots = r"kubernaut|operators|plugins|dags|devstack|dev|tests|deploy|requirements|\.ci"
     named = re.findall(rf"`((?:{roots})/[\w./-]*)`", text(page))
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def anchors(page: str) -> set[str]:
+    """As GitHub makes them from headings."""
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text(page), flags=re.M | re.S), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_section_that_is_linked_exists(page: str) -> None:
+    for path, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)]+)\)", text(page)):
+        other = (ROOT / page).parent / path if path else ROOT / page
+        assert anchor in anchors(str(other.resolve().relative_to(ROOT))), f"{path}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES)
