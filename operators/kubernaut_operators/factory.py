@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup
+from airflow.sdk.definitions.param import ParamsDict
 
 from kubernaut.actions.registry import spec
 from kubernaut.workflow.describe import describe_workflow
@@ -62,7 +63,6 @@ def build_dag(workflow: Workflow, *, dag_folder: Path | None = None) -> DAG:
         default_args={"retries": 0},
         tags=sorted({"kubernaut", workflow.kind, *(step.action for step in workflow.steps)}),
         doc_md=describe_workflow(workflow),
-        params=_params(workflow),
         on_failure_callback=record_failure,
     )
     deferred = workflow.placement == "triggerer"
@@ -76,6 +76,8 @@ def build_dag(workflow: Workflow, *, dag_folder: Path | None = None) -> DAG:
             first[step.key].set_upstream(last[upstream])
     verdict = VerdictOperator(task_id="verdict", trigger_rule="all_done", deferred=deferred, dag=dag)
     verdict.set_upstream([last[step.key] for step in workflow.steps])
+    # Last: every task made before would carry a copy of them (a hundred steps: 12 MB, minutes to serialize).
+    dag.params = ParamsDict(_params(workflow))
     if dag_folder is not None:
         dag.fileloc = str(dag_folder / dag_file(workflow))
         dag.relative_fileloc = dag_file(workflow)

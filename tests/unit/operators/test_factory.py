@@ -78,6 +78,14 @@ def test_the_dag_id_reads_as_its_actions_and_its_file_is_its_first_digit() -> No
     assert dag_file(SHAPE) == f"workflows/{SHAPE.digest[0]}.py"
 
 
+def test_the_form_of_the_dag_is_not_copied_into_its_tasks() -> None:
+    """Airflow would: a hundred steps were 12 MB then, and minutes to serialize."""
+    dag = build_dag(SHAPE)
+
+    assert set(dag.params) == {"approve", "target", "s01", "s02", "s03"}
+    assert all(not dict(task.params) for task in dag.tasks)
+
+
 def test_every_dag_carries_the_failure_callback() -> None:
     assert build_dag(SHAPE).has_on_failure_callback
 
