@@ -111,7 +111,7 @@ def list_executions(
     tracking_id: Annotated[str | None, typer.Option(help="What follows the signal through every log line.")] = None,
     since: Annotated[str | None, typer.Option(help="Created at or after (RFC 3339).")] = None,
     until: Annotated[str | None, typer.Option(help="Created before (RFC 3339).")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="How many on one page.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many on one page.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Where the page begins: next_cursor of the one before.")] = None,
     as_json: AsJson = False,
     user: User = None,

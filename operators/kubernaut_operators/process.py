@@ -6,7 +6,7 @@ Called at the start of every trigger, worker task, DAG file and plugin; cheap af
 from __future__ import annotations
 
 from functools import lru_cache
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from kubernaut.errors import ConfigurationError
 
@@ -34,12 +34,12 @@ def _connection_url() -> str:
         raise ConfigurationError(
             f"no store: neither KUBERNAUT_STORE_URL is set nor does the Airflow connection {conn_id!r} exist ({error})"
         ) from error
-    login = (
-        f"{quote(connection.login or '', safe='')}:{quote(connection.password or '', safe='')}@"
-        if connection.login
-        else ""
-    )
-    return f"postgresql://{login}{connection.host}:{connection.port or 5432}/{connection.schema or 'kubernaut'}"
+    login = ""
+    if connection.login:
+        login = f"{quote(connection.login, safe='')}:{quote(connection.password or '', safe='')}@"
+    options = {name: value for name, value in connection.extra_dejson.items() if name.startswith("ssl")}
+    query = f"?{urlencode(options)}" if options else ""
+    return f"postgresql://{login}{connection.host}:{connection.port or 5432}/{connection.schema or 'kubernaut'}{query}"
 
 
 @lru_cache(maxsize=1)

@@ -61,6 +61,8 @@ def edges(primary: str, secondaries: Sequence[Secondary]) -> Mapping[str, Edges]
             previous = stage
     for secondary in secondaries:
         for needed in secondary.needs:
+            # Its own success says more than "it or its fallback"; one step waits for another in one way only.
+            found[secondary.id].pop((needed, EdgeOutcome.STAGE), None)
             found[secondary.id][(needed, EdgeOutcome.SUCCESS)] = None
     return {step: tuple(wanted) for step, wanted in found.items()}
 

@@ -90,6 +90,17 @@ def test_a_prerequisite_names_an_action_by_any_of_its_names(needed: str, small: 
     assert edges(result)["secondary_1"] == {"primary:success"}
 
 
+def test_a_prerequisite_of_the_stage_before_asks_for_its_own_success(small: Build, translated: Run) -> None:
+    """Success of the step itself implies the stage: one edge, the stricter one."""
+    target = {"namespace": "shop", "deployment": "checkout", "replicas": 3}
+    stages = (
+        secondary(AFTER, 1, action="scale_up", parameters=target),
+        secondary(AFTER, 2, prerequisites=["scale_up"]),
+    )
+    found = edges(translated(small("noop", {}, *stages)))
+    assert found["secondary_2"] == {"primary:success", "secondary_1:success"}
+
+
 def test_the_word_itself_comes_before_another_name_of_the_same_action(small: Build, translated: Run) -> None:
     target = {"namespace": "shop", "deployment": "checkout", "replicas": 3}
     result = translated(
