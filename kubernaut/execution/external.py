@@ -22,6 +22,10 @@ from kubernaut.errors import ErrorClass
 KEY_HEADER = "Idempotency-Key"
 
 
+class _ForbiddenAddress(OSError):
+    """A listed name resolves to an address that no plan may call; the next try would find the same."""
+
+
 class _CheckedResolver(AbstractResolver):
     """Resolves as the system does and refuses link-local, multicast, unspecified and reserved addresses."""
 
@@ -33,7 +37,7 @@ class _CheckedResolver(AbstractResolver):
         for address_family, _, protocol, _, address in found:
             ip = ipaddress.ip_address(address[0])
             if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved:
-                raise OSError(f"{host} resolves to {ip}, which no plan may call")
+                raise _ForbiddenAddress(f"{host} resolves to {ip}, which no plan may call")
             results.append(
                 ResolveResult(
                     hostname=host,
@@ -78,6 +82,8 @@ async def call_once(call: Mapping[str, Any], *, key: str, timeout: float) -> int
     except TimeoutError as error:
         raise StepFailure(ErrorClass.TIMEOUT, f"no answer within {timeout:g} s", effect_known=not sent) from error
     except (aiohttp.ClientError, OSError) as error:
+        if isinstance(forbidden := getattr(error, "os_error", error), _ForbiddenAddress):
+            raise StepFailure(ErrorClass.AUTHORIZATION, str(forbidden)) from error
         raise StepFailure(ErrorClass.NETWORK, f"{type(error).__name__}: {error}", effect_known=not sent) from error
     if 200 <= status < 300:
         return status
