@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from devstack import Stack
 
@@ -90,6 +91,15 @@ class Runs:
 
     def run(self, document: Any, **body: Any) -> dict[str, Any]:
         return self.end(self.send(document, **body)["execution_id"])
+
+    def stored(self, statement: str, **values: Any) -> list[Any]:
+        """Rows of the store itself."""
+        engine = create_engine(self.stack.store_url.replace("postgresql://", "postgresql+psycopg://"))
+        try:
+            with engine.connect() as connection:
+                return list(connection.execute(text(statement), values))
+        finally:
+            engine.dispose()
 
     def tasks(self, shown: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Airflow's task instances of an execution's run, by task id."""

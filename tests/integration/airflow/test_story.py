@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from kubernaut.cluster.practice.server import PracticeServer
 from tests.integration.airflow.conftest import TARGET, Runs, noop, plan, states, step
@@ -132,7 +131,7 @@ def test_the_history_holds_the_whole_context(story: dict[str, Any], runs: Runs) 
     primary = next(each for each in story["steps"] if each["id"] == "primary")
     assert primary["started_at"] < primary["acted_at"] <= primary["ended_at"]
     assert primary["evaluations"][0]["holds"] is True
-    stored = query(runs, "SELECT answer, signal FROM kubernaut.execution WHERE id = :id", id=story["id"])
+    stored = runs.stored("SELECT answer, signal FROM kubernaut.execution WHERE id = :id", id=story["id"])
     assert stored[0][0] == ANSWER
     assert stored[0][1]["labels"]["alertname"] == "KubePodCrashLooping"
 
@@ -140,8 +139,7 @@ def test_the_history_holds_the_whole_context(story: dict[str, Any], runs: Runs) 
 @pytest.mark.requirement("BR-WF-029")
 def test_the_audit_trail_says_who_did_what_in_order(story: dict[str, Any], runs: Runs) -> None:
     """Trigger by the user, registration and every change of phase by the engine, each an event of its own."""
-    events = query(
-        runs,
+    events = runs.stored(
         "SELECT actor_kind, actor, operation FROM kubernaut.audit_event WHERE subject_id = :id ORDER BY id",
         id=story["id"],
     )
@@ -216,12 +214,3 @@ def test_a_plan_of_a_hundred_steps_completes(runs: Runs) -> None:
     assert shown["outcome"] == "success", shown["reason"]
     assert set(states(shown).values()) == {"succeeded"}
     assert len(shown["steps"]) == 100
-
-
-def query(runs: Runs, statement: str, **values: Any) -> list[Any]:
-    engine = create_engine(runs.stack.store_url.replace("postgresql://", "postgresql+psycopg://"))
-    try:
-        with engine.connect() as connection:
-            return list(connection.execute(text(statement), values))
-    finally:
-        engine.dispose()

@@ -162,6 +162,20 @@ def test_parallel_steps_run_side_by_side_and_dependent_ones_in_order(worlds: dic
     assert shown["primary"]["started_at"] < shown["more"]["started_at"]
 
 
+def test_a_failed_run_leaves_one_row_in_the_outbox_and_a_good_one_none(
+    worlds: dict[str, dict[str, Any]], runs: Runs
+) -> None:
+    """Airflow's failure callback of the DAG writes it, in the dag-processor, a moment later."""
+    rows = "SELECT payload FROM kubernaut.outbox WHERE kind = 'run_failed' AND payload ->> 'execution' = :id"
+    failed, good = worlds["nothing saves it"], worlds["primary succeeds"]
+
+    runs.stack.wait_until(lambda: runs.stored(rows, id=failed["id"]), 60, "the outbox row of the failed run")
+
+    (row,) = runs.stored(rows, id=failed["id"])
+    assert row[0]["tracking_id"] == failed["tracking_id"]
+    assert runs.stored(rows, id=good["id"]) == []
+
+
 def test_no_worker_was_started_for_any_step(worlds: dict[str, dict[str, Any]], runs: Runs) -> None:
     """A task that ran in a worker has the worker's process id and a host name; these have none."""
     for shown in worlds.values():

@@ -27,12 +27,8 @@ def workflow(*steps: WorkflowStep, placement: str = "triggerer") -> Workflow:
 
 
 SCALE = WorkflowStep(key="s01", action="kubernetes.scale", verified=True)
-CHECK = WorkflowStep(
-    key="s02", action="monitoring.check", edges=(Edge(upstream="s01", outcome=EdgeOutcome.SUCCESS),)
-)
-FALLBACK = WorkflowStep(
-    key="s03", action="noop", edges=(Edge(upstream="s01", outcome=EdgeOutcome.FAILURE),)
-)
+CHECK = WorkflowStep(key="s02", action="monitoring.check", edges=(Edge(upstream="s01", outcome=EdgeOutcome.SUCCESS),))
+FALLBACK = WorkflowStep(key="s03", action="noop", edges=(Edge(upstream="s01", outcome=EdgeOutcome.FAILURE),))
 SHAPE = workflow(SCALE, CHECK, FALLBACK)
 
 
