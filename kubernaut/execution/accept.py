@@ -107,15 +107,18 @@ def accept(session: Session, submission: Submission) -> Accepted | Refused:
     bindings = examination.bindings
     if submission.priority is not None:
         bindings = bindings.model_copy(update={"priority": submission.priority})
-    put_workflow(session, examination.workflow)
     try:
-        inserted = insert_execution(
-            session,
-            _row(submission, examination.workflow, bindings),
-            key_lifetime=timedelta(hours=get_settings().idempotency_hours),
-        )
+        with session.begin_nested():  # a refusal registers nothing, its shape neither
+            put_workflow(session, examination.workflow)
+            inserted = insert_execution(
+                session,
+                _row(submission, examination.workflow, bindings),
+                key_lifetime=timedelta(hours=get_settings().idempotency_hours),
+            )
     except IdempotencyConflict as conflict:
-        return Refused(kind=RefusalKind.KEY_REUSED, message=str(conflict))
+        refused = Refused(kind=RefusalKind.KEY_REUSED, message=str(conflict))
+        _record_refusal(session, submission, refused)
+        return refused
     row = inserted.execution
     if inserted.created:
         _record_acceptance(session, submission, row)
