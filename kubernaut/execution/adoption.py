@@ -77,8 +77,9 @@ def conf_of(execution_id: str, tracking_id: str, plan_hash: str, bindings: Bindi
 def plan_document(workflow: Workflow, conf: Mapping[str, Any], run_id: str) -> dict[str, Any]:
     """A plan in our own form from a shape and a run's `conf`; whatever is wrong with it is found by examining it."""
     steps = []
+    together = conf.get("steps")
     for step in workflow.steps:
-        given = conf.get(step.key) or {}
+        given = conf.get(step.key) or (together.get(step.key) if isinstance(together, Mapping) else None) or {}
         document: dict[str, Any] = {"id": step.key, "action": step.action}
         document |= {name: given[name] for name in _STEP if isinstance(given, Mapping) and given.get(name) is not None}
         document["depends_on"] = [{"step": edge.upstream, "outcome": edge.outcome.value} for edge in step.edges]

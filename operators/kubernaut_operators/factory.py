@@ -24,6 +24,14 @@ from kubernaut_operators.step import PostConditionSensor, StepOperator, VerdictO
 _EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 """A fixed start date: a moving one would be a new DAG version at every parse."""
 
+_DRAFT = "http://json-schema.org/draft-07/schema#"
+"""Airflow checks every schema against its meta-schema over and over: in the form, at each run, and in the triggerer before
+each step. This one is checked in a quarter of the newest one's time, and says the same of what is used here."""
+
+_DETAILED_STEPS = 5
+"""Up to so many steps the form asks for each step and says what its parameters are; for the same reason a larger one takes
+all of them as one JSON object. The whole plan is examined in both cases when the run is adopted."""
+
 _TARGET_SCHEMA: dict[str, Any] = {
     "type": ["object", "null"],
     "additionalProperties": False,
@@ -114,8 +122,12 @@ def _params(workflow: Workflow) -> dict[str, Any]:
         "approve": Param(None, type=["string", "null"], description="Hash of the plan that is approved."),
         "target": Param(None, description="What the steps act on.", **_TARGET_SCHEMA),
     }
-    for step in workflow.steps:
-        params[step.key] = Param(None, title=step.action, **_step_schema(step.action))
+    if len(workflow.steps) <= _DETAILED_STEPS:
+        params |= {step.key: Param(None, title=step.action, **_step_schema(step.action)) for step in workflow.steps}
+    else:
+        params["steps"] = Param(None, type=["object", "null"], description="Bindings of each step, by its key (`s01`).")
+    for param in params.values():
+        param.schema = {"$schema": _DRAFT, **param.schema}
     return dict(sorted(params.items()))
 
 

@@ -14,6 +14,15 @@ def _is_api_server() -> bool:
     return any(part in ("api-server", "standalone") for part in sys.argv) or "uvicorn" in sys.argv[0]
 
 
+def _load_what_steps_need() -> None:
+    """In a triggerer, before it serves: its first step would import for seconds, on the event loop that all triggers share."""
+    if "triggerer" in sys.argv:
+        import airflow.providers.cncf.kubernetes.hooks.kubernetes
+
+        import kubernaut.execution.step_runner
+        import kubernaut.execution.verdict_runner  # noqa: F401
+
+
 def _apps() -> list[dict[str, Any]]:
     """The REST app, built only where it is served."""
     if not _is_api_server():
@@ -24,6 +33,9 @@ def _apps() -> list[dict[str, Any]]:
     from kubernaut_plugin.api.app import make_app
 
     return [{"app": make_app(), "url_prefix": "/kubernaut", "name": "Kubernaut"}]
+
+
+_load_what_steps_need()
 
 
 class KubernautPlugin(AirflowPlugin):
