@@ -17,9 +17,9 @@ def _is_api_server() -> bool:
 def _load_what_steps_need() -> None:
     """In a triggerer, before it serves: its first step would import for seconds, on the event loop that all triggers share."""
     if "triggerer" in sys.argv:
-        import airflow.providers.cncf.kubernetes.hooks.kubernetes
+        import airflow.providers.cncf.kubernetes.hooks.kubernetes  # noqa: F401
 
-        import kubernaut.execution.step_runner
+        import kubernaut.execution.step_runner  # noqa: F401
         import kubernaut.execution.verdict_runner  # noqa: F401
 
 

@@ -176,7 +176,7 @@ def test_a_branch_is_taken_by_what_an_earlier_step_found(runs: Runs) -> None:
 @pytest.mark.requirement("BR-EXEC-001")
 def test_progress_is_seen_while_it_runs(runs: Runs) -> None:
     """Asked during the run, the share of steps that have ended grows and the one at work is named."""
-    sent = runs.send(plan(noop("one"), noop("two", "one", params={"seconds": 2})))
+    sent = runs.send(plan(noop("one"), noop("two", "one", name="Wait a little", params={"seconds": 2})))
     half = runs.until(
         sent["execution_id"],
         lambda shown: shown["progress"]["done"] == 1 and shown["progress"]["current"],
@@ -184,7 +184,7 @@ def test_progress_is_seen_while_it_runs(runs: Runs) -> None:
     )
     assert half["phase"] == "running"
     assert half["progress"]["percent"] == 50
-    assert half["progress"]["current"] == ["two"]
+    assert half["progress"]["current"] == ["Wait a little"]
     assert runs.end(sent["execution_id"])["progress"]["percent"] == 100
 
 
