@@ -44,7 +44,8 @@ class Settings(BaseSettings):
     api_url: str = Field(default="http://localhost:8080", description="Airflow's base URL, for the CLI and for links.")
     cache_dir: Path | None = Field(
         default=None,
-        description="Where the last good copy of the workflows is kept for when the store is away; `$AIRFLOW_HOME/kubernaut` where absent.",
+        description="Where the last good copy of the workflows is kept for when the store is away; "
+        "`$AIRFLOW_HOME/kubernaut` where absent.",
     )
 
     # --- what a plan may be
@@ -86,7 +87,9 @@ class Settings(BaseSettings):
 
     # --- the store and the loops around it
     store_pool_size: int = Field(
-        default=5, ge=1, description="Connections to the store that a process keeps; as many more are opened under load."
+        default=5,
+        ge=1,
+        description="Connections to the store that a process keeps; as many more are opened under load.",
     )
     store_pool_timeout: float = Field(default=30.0, gt=0, description="Longest wait for one of these connections.")
     store_connect_timeout: float = Field(default=5.0, gt=0, description="Longest wait for a new connection.")

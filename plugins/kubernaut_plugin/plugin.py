@@ -19,7 +19,7 @@ def _load_what_steps_need() -> None:
     if "triggerer" in sys.argv:
         import airflow.providers.cncf.kubernetes.hooks.kubernetes  # noqa: F401
 
-        import kubernaut.execution.step_runner  # noqa: F401
+        import kubernaut.execution.step_runner
         import kubernaut.execution.verdict_runner  # noqa: F401
 
 

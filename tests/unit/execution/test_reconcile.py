@@ -120,7 +120,10 @@ def test_the_table(name: str) -> None:
 
 
 def every_situation() -> list[Facts]:
-    runs = [None, *(run(state, clears) for state, clears in product(("queued", "running", "success", "failed"), (0, 1)))]
+    runs = [
+        None,
+        *(run(state, clears) for state, clears in product(("queued", "running", "success", "failed"), (0, 1))),
+    ]
     return [
         facts(phase=phase, registered=registered, late=late, changed=changed, run=a_run, verdict=verdict)
         for phase, registered, late, changed, a_run, verdict in product(
