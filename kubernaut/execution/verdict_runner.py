@@ -48,9 +48,7 @@ async def give_verdict(env: Environment, run: RunRef, log: Callable[[str], None]
     verdict = _at_best(env, situation, facts)
     if verdict.outcome is not ExecutionOutcome.FAILURE and situation.kind == "plan":
         try:
-            readings, fired = await asyncio.gather(
-                observer.all(situation.bindings.success_criteria), _settle(env, situation, observer)
-            )
+            readings, fired = await _observe(env, situation, observer)
         except ExecutionEnded:
             return TaskResult(state="failed", text="the execution ended before the verdict", result={})
         held = [ConditionResult(name=r.name, holds=r.holds, optional=r.optional, checked_at=r.at) for r in readings]
@@ -108,16 +106,38 @@ def _step_facts(row: StepRow, last_change_at: datetime | None) -> StepFacts:
     )
 
 
-async def _settle(env: Environment, situation: progress.Situation, observer: Observer) -> list[str]:
-    """Watch the rollback triggers through the settling time; the names of those that became true."""
+async def _observe(
+    env: Environment, situation: progress.Situation, observer: Observer
+) -> tuple[list[Reading], list[str]]:
+    """The success criteria, and the names of the rollback triggers that became true. Raises `ExecutionEnded`.
+
+    A trigger that becomes true decides: criteria that are still awaited are read once more, for people, and not awaited.
+    """
+    criteria = situation.bindings.success_criteria
+    waiting = asyncio.ensure_future(observer.all(criteria))
+    try:
+        fired = await _settle(env, situation, observer, waiting)
+        if fired and not waiting.done():
+            return await observer.once(criteria), fired
+        return await waiting, fired
+    finally:
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+
+async def _settle(
+    env: Environment, situation: progress.Situation, observer: Observer, criteria: asyncio.Future[list[Reading]]
+) -> list[str]:
+    """Watch the rollback triggers through the settling time, and for as long as the criteria take."""
     watched = [trigger for trigger in situation.bindings.rollback_triggers if readable(trigger.check)]
     if not watched:
         return []
     loop = asyncio.get_running_loop()
     until = loop.time() + env.settings.settle_seconds
     while True:
+        last = criteria.done() and loop.time() >= until
         fired = [trigger.name for trigger in watched if await _fires(observer, trigger)]
-        if fired or loop.time() >= until:
+        if fired or last:
             return fired
         await env.sleep(min(env.settings.post_condition_interval, max(0.05, until - loop.time())))
 
