@@ -54,7 +54,10 @@ class Limit(_Model):
 
 
 class Rule(_Model):
-    """Patterns are shell globs (`kube-*`); an absent list matches everything, an absent condition always holds."""
+    """Patterns are shell globs (`kube-*`); an absent list matches everything, an absent condition always holds.
+
+    `namespaces` also means the Namespace object itself, by its name.
+    """
 
     name: str
     decision: Decision
@@ -184,7 +187,7 @@ def _concerns(candidate: Rule, subject: Subject) -> bool:
         return False
     return (
         _matches(candidate.clusters, subject.cluster)
-        and _matches(candidate.namespaces, subject.namespace)
+        and _matches(candidate.namespaces, subject.name if subject.kind == "Namespace" else subject.namespace)
         and _matches(candidate.kinds, subject.kind)
         and _matches(candidate.names, subject.name)
         and _matches(candidate.actions, subject.action)
