@@ -6,14 +6,15 @@ Every disagreement with the models becomes a fault at its JSON pointer, all of t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from kubernaut.cluster.objects import escape
 from kubernaut.errors import Fault
-from kubernaut.plan.model import Plan, Signal, plan_schema
+from kubernaut.plan.model import Model, Plan, Signal
 from kubernaut.plan.provenance import MOST_HINTS, Ledger, near_miss, shown
 
 NAME = "kubernaut"
@@ -27,7 +28,39 @@ _REMEDIES = {
     "string_too_long": "Shorten it.",
     "union_tag_invalid": "Use one of the kinds that are listed.",
     "union_tag_not_found": "Give 'kind'.",
+    "tuple_type": "Write it as a list: [ … ].",
+    "list_type": "Write it as a list: [ … ].",
+    "dict_type": "Write it as an object: { … }.",
+    "model_type": "Write it as an object: { … }.",
+    "model_attributes_type": "Write it as an object: { … }.",
+    "string_type": "Write it as a text, in quotation marks.",
+    "float_type": "Write it as a number, without quotation marks.",
+    "float_parsing": "Write it as a number, without quotation marks.",
+    "int_type": "Write it as a whole number, without quotation marks.",
+    "int_parsing": "Write it as a whole number, without quotation marks.",
+    "int_from_float": "Write it as a whole number.",
+    "bool_type": "Write true or false, without quotation marks.",
+    "bool_parsing": "Write true or false, without quotation marks.",
 }
+_MESSAGES = {
+    "tuple_type": "this is no list",
+    "list_type": "this is no list",
+    "dict_type": "this is no object",
+    "model_type": "this is no object",
+    "model_attributes_type": "this is no object",
+    "string_type": "this is no text",
+    "float_type": "this is no number",
+    "float_parsing": "this is no number",
+    "int_type": "this is no whole number",
+    "int_parsing": "this is no whole number",
+    "int_from_float": "this is no whole number",
+    "bool_type": "this is neither true nor false",
+    "bool_parsing": "this is neither true nor false",
+}
+"""Instead of pydantic's own words about Python's types."""
+
+_MODELS: dict[str, type[Model]] = {model.__name__: model for model in (Plan, Signal)}
+"""By the name under which pydantic reports them."""
 
 
 def translate(document: dict[str, JsonValue], ledger: Ledger, signal: Signal | None = None) -> Plan | None:
@@ -61,37 +94,36 @@ def translate(document: dict[str, JsonValue], ledger: Ledger, signal: Signal | N
 def faults_of(error: ValidationError, document: JsonValue) -> list[Fault]:
     """One fault for each disagreement between `document` and a pydantic model, with pointers into `document`."""
     details = error.errors(include_url=False, include_input=False, include_context=False)
-    return [_fault(dict(detail), document, hint=count < MOST_HINTS) for count, detail in enumerate(details)]
+    model = _MODELS.get(error.title)
+    return [_fault(dict(detail), document, model, hint=count < MOST_HINTS) for count, detail in enumerate(details)]
 
 
-def _fault(detail: dict[str, Any], document: JsonValue, *, hint: bool) -> Fault:
+def _fault(detail: dict[str, Any], document: JsonValue, model: type[Model] | None, *, hint: bool) -> Fault:
     kind = str(detail["type"])
-    pointer, parent = _locate(detail["loc"], document, missing=kind == "missing")
+    found = _locate(detail["loc"], document, model, missing=kind == "missing")
     last = str(detail["loc"][-1]) if detail["loc"] else ""
     if kind == "extra_forbidden":
-        near = near_miss(last, _field_names()) if hint else None
-        remedy = f"Did you mean {near!r}?" if near else "Remove it."
+        near = near_miss(last, found.fields) if hint else None
+        known = f"Remove it; the fields here are {', '.join(found.fields)}." if found.fields else "Remove it."
+        remedy = f"Did you mean {near!r}?" if near and near != last else known
         message = f"there is no field {shown(last)} here"
-        return Fault(pointer=pointer, code="unknown_field", message=message, remedy=remedy)
+        return Fault(pointer=found.pointer, code="unknown_field", message=message, remedy=remedy)
     if kind == "missing":
-        near = near_miss(last, parent) if hint and isinstance(parent, dict) else None
+        parent = found.parent
+        near = (
+            near_miss(last, (key for key in parent if key not in found.fields))
+            if hint and isinstance(parent, dict)
+            else None
+        )
         remedy = f"Give it; did you mean it by {near!r}?" if near else _REMEDIES["missing"]
-        return Fault(pointer=pointer, code="missing_field", message=f"{last!r} is missing", remedy=remedy)
-    message = str(detail["msg"])
+        return Fault(pointer=found.pointer, code="missing_field", message=f"{last!r} is missing", remedy=remedy)
+    message = _MESSAGES.get(kind) or str(detail["msg"])
     return Fault(
-        pointer=pointer,
+        pointer=found.pointer,
         code=_code(kind),
         message=message[:1].lower() + message[1:400],
         remedy=_REMEDIES.get(kind, "Correct the value; the plan reference has its type and limits."),
     )
-
-
-@lru_cache(maxsize=1)
-def _field_names() -> tuple[str, ...]:
-    """Every field name of a plan, wherever it may stand; for remedies."""
-    schema = plan_schema()
-    models = [schema, *schema["$defs"].values()]
-    return tuple(sorted({name for model in models for name in model.get("properties", {})}))
 
 
 def _code(kind: str) -> str:
@@ -102,16 +134,76 @@ def _code(kind: str) -> str:
     return "invalid_value"
 
 
-def _locate(location: Sequence[int | str], document: JsonValue, *, missing: bool) -> tuple[str, JsonValue]:
-    """Pointer of pydantic's location, without the parts that name a union's member and not a key; and its parent."""
+# --- from pydantic's location to a pointer
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    pointer: str
+    parent: JsonValue
+    fields: tuple[str, ...]
+    """The fields that the object has which holds the place; empty where it is no object of a plan."""
+
+
+def _locate(location: Sequence[int | str], document: JsonValue, model: type[Model] | None, *, missing: bool) -> _Place:
+    """Follows the models and the document side by side: a union's tag may also be the name of one of its keys."""
     pointer, current, parent = "", document, document
+    fields: tuple[str, ...] = ()
+    shapes: tuple[Any, ...] = (model,) if model else ()
     for index, part in enumerate(location):
+        member = _member(shapes, part)
+        if member is not None:  # the tag of a discriminated union: no key
+            shapes = (member,)
+            continue
         last = index == len(location) - 1
         if isinstance(current, dict) and (str(part) in current or (last and missing)):
             parent, current = current, current.get(str(part))
         elif isinstance(current, list) and isinstance(part, int) and part < len(current):
             parent, current = current, current[part]
         else:
-            continue  # the tag of a discriminated union, or "[key]"
+            continue  # "[key]"
+        fields = _fields(shapes)
+        shapes = _inside(shapes, part)
         pointer = f"{pointer}/{escape(str(part))}"
-    return pointer, parent
+    return _Place(pointer=pointer, parent=parent, fields=fields)
+
+
+def _member(shapes: tuple[Any, ...], tag: int | str) -> Any:
+    """The member of a union of several kinds that pydantic means by this part of a location (`Any`: a type)."""
+    if len(shapes) < 2:
+        return None
+    return next((one for one in shapes if _is_model(one) and _kind(one) == tag), None)
+
+
+def _kind(model: type[BaseModel]) -> Any:
+    return model.model_fields["kind"].default if "kind" in model.model_fields else None
+
+
+def _fields(shapes: tuple[Any, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for one in shapes if _is_model(one) for name in one.model_fields))
+
+
+def _inside(shapes: tuple[Any, ...], part: int | str) -> tuple[Any, ...]:
+    """The types that a key or an index may have (`Any`: types)."""
+    found: list[Any] = []
+    for one in shapes:
+        if _is_model(one):
+            field = one.model_fields.get(str(part))
+            found += _members(field.annotation) if field else ()
+        elif get_origin(one) in (tuple, list):
+            found += _members(get_args(one)[0])
+        elif get_origin(one) is dict:
+            found += _members(get_args(one)[1])
+    return tuple(found)
+
+
+def _members(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [one for member in get_args(annotation) for one in _members(member)]
+    return [] if annotation is NoneType else [annotation]
+
+
+def _is_model(shape: Any) -> bool:
+    return isinstance(shape, type) and issubclass(shape, BaseModel)

@@ -91,6 +91,38 @@ def test_an_unknown_field_is_answered_with_the_one_that_was_meant(plan: dict[str
     assert "'depends_on'" in fault.remedy
 
 
+def test_a_hint_names_only_fields_that_the_very_object_has(plan: dict[str, Any]) -> None:
+    plan["alternatives"] = [{"id": "other", "version": "kubernaut.ai/plan/v1", "steps": plan["steps"]}]
+    (fault,) = translate(plan).faults
+    assert (fault.code, fault.pointer) == ("unknown_field", "/alternatives/0/version")
+    assert "Did you mean" not in fault.remedy
+    assert "confidence" in fault.remedy
+
+
+def test_the_kind_of_a_union_is_not_taken_for_a_key_of_the_same_name(plan: dict[str, Any]) -> None:
+    plan["steps"][0]["undo"] = {"kind": "action", "action": "noop", "target": {"name": "x"}}
+    (fault,) = translate(plan).faults
+    assert (fault.code, fault.pointer) == ("unknown_field", "/steps/0/undo/target")
+    assert fault.remedy == "Remove it; the fields here are kind, action, params."
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message", "remedy"),
+    [
+        ("steps", "none", "this is no list", "Write it as a list: [ … ]."),
+        ("target", [], "this is no object", "Write it as an object: { … }."),
+        ("id", 7, "this is no text", "Write it as a text, in quotation marks."),
+        ("confidence", "high", "this is no number", "Write it as a number, without quotation marks."),
+    ],
+)
+def test_a_wrong_type_is_told_in_the_words_of_json(
+    path: str, value: Any, message: str, remedy: str, plan: dict[str, Any]
+) -> None:
+    plan[path] = value
+    (fault,) = [fault for fault in translate(plan).faults if fault.pointer == f"/{path}"]
+    assert (fault.code, fault.message, fault.remedy) == ("wrong_type", message, remedy)
+
+
 def test_a_missing_field_is_a_fault_where_it_belongs(plan: dict[str, Any]) -> None:
     del plan["steps"][1]["action"]
     assert codes(translate(plan)) == [("missing_field", "/steps/1/action")]
