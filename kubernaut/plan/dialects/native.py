@@ -14,7 +14,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from kubernaut.cluster.objects import escape
 from kubernaut.errors import Fault
-from kubernaut.plan.model import Model, Plan, Signal
+from kubernaut.plan.model import PLAN_VERSION, Model, Plan, Signal
 from kubernaut.plan.provenance import MOST_HINTS, Ledger, near_miss, shown
 
 NAME = "kubernaut"
@@ -42,6 +42,7 @@ _REMEDIES = {
     "bool_type": "Write true or false, without quotation marks.",
     "bool_parsing": "Write true or false, without quotation marks.",
 }
+_VERSION_REMEDY = f"Did you mean version {PLAN_VERSION}? No other is understood."
 _MESSAGES = {
     "tuple_type": "this is no list",
     "list_type": "this is no list",
@@ -122,7 +123,9 @@ def _fault(detail: dict[str, Any], document: JsonValue, model: type[Model] | Non
         pointer=found.pointer,
         code=_code(kind),
         message=message[:1].lower() + message[1:400],
-        remedy=_REMEDIES.get(kind, "Correct the value; the plan reference has its type and limits."),
+        remedy=_VERSION_REMEDY
+        if found.pointer == "/version" and model is Plan
+        else _REMEDIES.get(kind, "Correct the value; the plan reference has its type and limits."),
     )
 
 

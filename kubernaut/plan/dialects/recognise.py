@@ -6,9 +6,12 @@ formed: a `primary_action` that is no object is still the form with a primary ac
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 
 from pydantic import JsonValue
+
+from kubernaut.plan.model import PLAN_VERSION
 
 Document = Mapping[str, JsonValue]
 
@@ -16,6 +19,7 @@ PRIMARY_SECONDARY = "primary_secondary"
 KUBERNAUT = "kubernaut"
 
 _MULTI_STAGE_FIELDS = ("workflow_id", "monitoring_plan", "rollback_plan", "context_requirements")
+_NEAR = 0.7
 _EXECUTABLE_TYPES = ("loop", "wait", "decision", "subflow")
 
 
@@ -28,7 +32,15 @@ def recognise(document: JsonValue) -> str | None:
 
 def _is_kubernaut(document: Document) -> bool:
     version = document.get("version")
-    return isinstance(version, str) and version.startswith("kubernaut.ai/plan/")
+    if not isinstance(version, str):
+        return False
+    return version.startswith("kubernaut.ai/plan/") or ("steps" in document and _is_misspelt(version))
+
+
+def _is_misspelt(version: str) -> bool:
+    """Whether our version was meant; it is a fault of our form then, and the plan is not run."""
+    text = version[: 2 * len(PLAN_VERSION)].lower()
+    return difflib.SequenceMatcher(None, text, PLAN_VERSION).ratio() >= _NEAR
 
 
 def _is_primary_secondary(document: Document) -> bool:

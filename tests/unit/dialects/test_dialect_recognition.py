@@ -65,6 +65,22 @@ def test_what_is_no_known_form_is_a_fault_that_says_what_is_understood(document:
     assert "kubernaut.ai/plan/v1" in fault.remedy
 
 
+@pytest.mark.parametrize(
+    "version", ["kubernaut.ai/plan/v2", "kubernaut/plan/v1", "kubernaut.ai/v1", "Kubernaut.ai/Plan/V1"]
+)
+def test_a_misspelt_version_is_a_fault_of_our_form_with_the_one_that_was_meant(version: str) -> None:
+    result = translate({"version": version, "id": "p", "steps": [{"id": "a", "action": "noop"}]})
+    assert result.plan is None
+    (fault,) = result.faults
+    assert fault.pointer == "/version"
+    assert "Did you mean version kubernaut.ai/plan/v1?" in fault.remedy
+
+
+@pytest.mark.parametrize("version", ["1.0", "v1", "argoproj.io/v1alpha1", "k" * 100_000])
+def test_the_version_of_something_else_is_not_taken_for_ours(version: str) -> None:
+    assert recognise({"version": version, "steps": []}) is None
+
+
 def test_answers_of_kubernauts_agent_are_recognised() -> None:
     if not TRANSCRIPTS.is_dir():
         pytest.skip("no transcripts beside the repository")
