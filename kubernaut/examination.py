@@ -11,7 +11,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from kubernaut.errors import Fault
-from kubernaut.plan.model import Dependency, Plan
+from kubernaut.plan.model import EdgeOutcome, Plan
 from kubernaut.workflow.model import Bindings, Workflow, plan_hash
 
 
@@ -45,6 +45,15 @@ class ResolvedTarget(BaseModel):
     name: str | None = None
 
 
+class ExaminedDependency(BaseModel):
+    """What a step waits for: another step of the plan, by the AI's id, and its outcome."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    outcome: EdgeOutcome
+
+
 class ExaminedStep(BaseModel):
     """One step as `plan validate --json` prints it. `id` is the AI's."""
 
@@ -53,7 +62,7 @@ class ExaminedStep(BaseModel):
     id: str
     action: str
     target: ResolvedTarget
-    depends_on: tuple[Dependency, ...] = ()
+    depends_on: tuple[ExaminedDependency, ...] = ()
     condition: str | None = None
 
 

@@ -171,7 +171,7 @@ def _about(step: ExaminedStep) -> str:
     words = [" ".join(part for part in (shown(target.kind) if target.kind else "", place) if part)]
     if target.cluster:
         words.append(f"in {shown(target.cluster)}")
-    words += [f"after {edge.outcome.value} of {edge.step}" for edge in step.depends_on]
+    words += [f"after {edge.outcome.value} of {edge.id}" for edge in step.depends_on]
     if step.condition:
         words.append(f"({shown(step.condition)})")
     return " ".join(word for word in words if word)

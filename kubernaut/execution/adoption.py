@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from kubernaut.execution.environment import RunRef
+from kubernaut.redaction import redacted
 from kubernaut.store import wake
 from kubernaut.store.engine import async_session
 from kubernaut.store.tables import RequestState, RunRequestRow
@@ -68,6 +69,8 @@ def conf_of(execution_id: str, tracking_id: str, plan_hash: str, bindings: Bindi
     """The `conf` of a run that the registrar creates: what Airflow's form needs to run the workflow again."""
     document = bindings.model_dump(mode="json", exclude_none=True)
     conf: dict[str, Any] = {name: document[name] for name in _TOP if document.get(name)}
+    if "signal" in conf:
+        conf["signal"] = redacted(conf["signal"])  # foreign text, for people: nothing reads it back
     for key, step in document["steps"].items():
         conf[key] = {name: step[name] for name in _STEP if step.get(name) not in (None, [], {})}
     conf[RUN_KEY] = {"execution": execution_id, "tracking_id": tracking_id, "plan_hash": plan_hash}

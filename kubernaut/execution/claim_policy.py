@@ -14,7 +14,7 @@ from kubernaut.execution.environment import Environment
 from kubernaut.execution.progress import Situation
 from kubernaut.plan.model import Target
 from kubernaut.policy import Decision, Subject, rule
-from kubernaut.workflow.model import StepBinding, WorkflowStep
+from kubernaut.workflow.model import StepBinding
 
 
 async def labels_of(env: Environment, target: Target) -> dict[str, str]:
@@ -34,14 +34,14 @@ async def labels_of(env: Environment, target: Target) -> dict[str, str]:
 async def require_allowed(
     env: Environment,
     situation: Situation,
-    step: WorkflowStep,
+    action: str,
     binding: StepBinding,
     target: Target,
     params: BaseModel,
 ) -> None:
     """Raises `StepFailure(AUTHORIZATION)` where the policy does not let this step change its target now."""
     subject = Subject(
-        action=step.action,
+        action=action,
         changes=True,
         cluster=target.cluster,
         kind=target.kind,

@@ -19,7 +19,7 @@ from kubernaut.execution.phases import Phase
 from kubernaut.store.audit import Operation
 from kubernaut.store.engine import async_session
 from kubernaut.store.tables import AuditEventRow, ExecutionRow, StepRow, WorkflowRow
-from kubernaut.workflow.gate import StepState, gate
+from kubernaut.workflow.gate import NotReachedReason, StepState, gate
 from kubernaut.workflow.model import Bindings, Workflow
 
 FINAL = frozenset(state.value for state in StepState if state.final)
@@ -256,6 +256,27 @@ async def close_unreached(situation: Situation) -> None:
             message=answer.text,
             ended_at=func.now(),
         )
+
+
+async def close_ended(run: RunRef, reason: NotReachedReason) -> None:
+    """After the execution ended early: what nobody had begun was not reached, and never will be."""
+    found = await situation(run)
+    if found is None:
+        return
+    known = await rows(found.execution_id)
+    for step in found.workflow.steps:
+        row = known.get(step.key) or await begin(found, step.key, found.round)
+        if row.state == StepState.PENDING.value and row.started_at is None:
+            await write(
+                found.execution_id,
+                step.key,
+                row.round,
+                event=f"not reached: {reason.value}",
+                state=StepState.NOT_REACHED.value,
+                reason=reason.value,
+                message=f"the execution ended before: {reason.value}",
+                ended_at=func.now(),
+            )
 
 
 def states(step_rows: Mapping[str, StepRow]) -> dict[str, StepState]:

@@ -73,7 +73,9 @@ async def run_step(env: Environment, run: RunRef, key: str, log: Callable[[str],
     try:
         situation = await until_running(env, run, log, key=key)
     except Ended as ended:
-        return _result("failed" if ended.refused else "skipped", str(ended), {"status": StepState.NOT_REACHED.value})
+        log(str(ended))
+        state = "failed" if ended.refused else "skipped"
+        return _result(state, str(ended), {"status": StepState.NOT_REACHED.value, "message": str(ended)})
     work = _work(env, situation, key, run.try_number, log)
     row = await progress.begin(situation, key, run.try_number)
     if row.round != run.try_number:
@@ -288,10 +290,28 @@ async def _plan(work: _Work) -> ActionPlan:
         name, given = str(given["action"]), cast("dict[str, JsonValue]", given["params"])
     action = executor(name)
     params = await context.params(action.spec, given)
-    planned = await action.plan(context, params)
+    try:
+        async with asyncio.timeout_at(_plan_deadline(work)):
+            planned = await action.plan(context, params)
+    except TimeoutError:
+        if not _plan_is_late(work):
+            raise
+        raise ClaimRefused(journal.Refusal.TIMEOUT) from None  # a safe point: nothing was claimed yet
     if action.spec.changes_cluster:
-        await require_allowed(work.env, work.situation, work.step, work.binding, context.target, params)
+        await require_allowed(work.env, work.situation, name, work.binding, context.target, params)
     return planned
+
+
+def _plan_deadline(work: _Work) -> float | None:
+    """When the plan's time is over, by the loop's clock; None where it has no end."""
+    if work.situation.deadline_at is None:
+        return None
+    left = (work.situation.deadline_at - work.env.now()).total_seconds()
+    return asyncio.get_running_loop().time() + max(0.0, left)
+
+
+def _plan_is_late(work: _Work) -> bool:
+    return work.situation.deadline_at is not None and work.env.now() >= work.situation.deadline_at
 
 
 async def _claim(work: _Work, changes: tuple[Change, ...]) -> list[JournalRow]:

@@ -35,6 +35,9 @@ async def give_verdict(env: Environment, run: RunRef, log: Callable[[str], None]
     try:
         situation = await until_running(env, run, log)
     except Ended as ended:
+        log(str(ended))
+        if not ended.refused:
+            await progress.close_ended(run, ended.reason)
         return TaskResult(state="failed", text=str(ended), result={"outcome": ExecutionOutcome.FAILURE.value})
     prefix = f"[{situation.tracking_id}] verdict: "
 

@@ -29,6 +29,7 @@ async def verify_step(env: Environment, run: RunRef, key: str, log: Callable[[st
     try:
         situation = await until_running(env, run, log, key=key)
     except Ended as ended:
+        log(str(ended))
         await _leave(run, key, str(ended))
         return TaskResult(state="failed", text=str(ended), result={"status": StepState.UNKNOWN.value})
     rows = await progress.rows(situation.execution_id)

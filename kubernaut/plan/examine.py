@@ -19,6 +19,7 @@ from kubernaut.errors import Fault, InvalidInput
 from kubernaut.examination import (
     UNANSWERABLE,
     Examination,
+    ExaminedDependency,
     ExaminedStep,
     HumanReason,
     Outcome,
@@ -306,7 +307,7 @@ class _Work:
             id=step.id,
             action=step.action,
             target=ResolvedTarget.model_validate(target.model_dump()),
-            depends_on=step.depends_on,
+            depends_on=tuple(ExaminedDependency(id=edge.step, outcome=edge.outcome) for edge in step.depends_on),
             condition=condition,
         )
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool
 
 PLAN_VERSION = "kubernaut.ai/plan/v1"
 MAX_STEPS = 100
 
 Identifier = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$")]
-Seconds = Annotated[float, Field(gt=0, le=86_400, description="seconds")]
+Seconds = Annotated[float, Field(gt=0, le=86_400, strict=True, description="seconds")]
 Expression = Annotated[str, Field(min_length=1, max_length=1_000, description="CEL")]
 Text = Annotated[str, Field(max_length=16_384)]
 Params = dict[str, JsonValue]
@@ -90,14 +90,14 @@ class RetryStrategy(StrEnum):
 class Retry(Model):
     """The step's own retries. Which error classes are tried again at all is a table in `kubernaut.execution.retry`."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    max_attempts: Annotated[int, Field(ge=1, le=20, strict=True)] = 3
     """Tries in all, the first one included."""
     strategy: RetryStrategy = RetryStrategy.EXPONENTIAL
     delay: Seconds = 2.0
     """Seconds before the second try."""
     cap: Seconds = 60.0
     """No delay is longer than this, in seconds."""
-    jitter: Annotated[float, Field(ge=0, le=1)] = 0.2
+    jitter: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.2
     """Share of the delay by which it is varied at random, both ways."""
 
 
@@ -133,7 +133,7 @@ class NamedCondition(Model):
 
     kind: Literal["named"] = "named"
     check: Annotated[str, Field(max_length=100, pattern=r"^[a-z][a-z0-9_]*$")]
-    version: Annotated[int, Field(ge=1)] = 1
+    version: Annotated[int, Field(ge=1, strict=True)] = 1
     target: Target
     params: Params = Field(default_factory=dict)
 
@@ -144,7 +144,7 @@ class MetricCondition(Model):
     kind: Literal["metric"] = "metric"
     metric: Annotated[str, Field(min_length=1, max_length=500)]
     comparison: Comparison
-    value: float
+    value: Annotated[float, Field(strict=True)]
     """In the base unit: ratios as 0..1, durations in seconds, sizes in bytes."""
     unit: Literal["ratio", "seconds", "bytes", "count", "number"] = "number"
 
@@ -175,10 +175,10 @@ class PostCondition(Model):
 
     name: Annotated[str, Field(min_length=1, max_length=500)]
     check: Check
-    optional: bool = False
+    optional: StrictBool = False
     timeout: Seconds | None = None
     """How long it may take to become true; the setting `post_condition_timeout` where absent."""
-    stable_for: Annotated[float, Field(ge=0, le=3_600)] = 0.0
+    stable_for: Annotated[float, Field(ge=0, le=3_600, strict=True)] = 0.0
     """Seconds for which it must hold without a break."""
 
 
@@ -225,13 +225,13 @@ class Step(Model):
     target: Target | None = None
     depends_on: tuple[Dependency, ...] = ()
     when: Expression | None = None
-    optional: bool = False
+    optional: StrictBool = False
     retry: Retry | None = None
     timeout: Seconds | None = None
     post_conditions: Annotated[tuple[PostCondition, ...], Field(max_length=20)] = ()
     undo: Undo | None = None
     """Absent: automatic where the action's effect can be undone, else none with the action's own reason."""
-    requires_approval: bool = False
+    requires_approval: StrictBool = False
     description: Text | None = None
 
 
@@ -260,7 +260,7 @@ class Signal(Model):
 class PlanBody(Model):
     """What a plan and each of its alternatives have in common."""
 
-    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    confidence: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
     reasoning: Reasoning = Field(default_factory=Reasoning)
     risk: Risk | None = None
     target: Target = Field(default_factory=Target)

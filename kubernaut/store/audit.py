@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from kubernaut.redaction import redact
 from kubernaut.store.tables import AuditEventRow
 
 MAX_TEXT = 2_000
@@ -86,7 +87,7 @@ def record(
 
 def storable(value: str) -> str:
     """Text that PostgreSQL can keep (no NUL, no lone surrogates), and no longer than `MAX_TEXT`."""
-    clean = value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+    clean = redact(value).replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
     return clean if len(clean) <= MAX_TEXT else clean[: MAX_TEXT - 1] + "…"
 
 

@@ -227,7 +227,10 @@ def _proof(
             readings.extend(result for result in fact.conditions if not result.optional)
     if any(result.holds is True and result.checked_at is not None and result.checked_at >= last for result in readings):
         return "read", ""
-    findings.reasons.append("no mandatory condition was read after the last change, so nothing proves that it helped")
+    if not findings.reasons:  # beside a reason of its own this would only blur why it failed
+        findings.reasons.append(
+            "no mandatory condition was read after the last change, so nothing proves that it helped"
+        )
     return "none", ""
 
 

@@ -55,8 +55,16 @@ def environment() -> Environment:
     return Environment(settings=settings, policy=load_policy(settings.policy_file), cluster=client_of)
 
 
+def _discreet(log: Log) -> Log:
+    """The task's log without secrets: its lines hold text of alerts, models and clusters."""
+    from kubernaut.redaction import redact
+
+    return lambda line: log(redact(line))
+
+
 async def _run(log: Log, work: Callable[[Environment], Awaitable[TaskResult]]) -> TaskEnd:
     """Run to the end. While the store is away it is begun again: every runner continues from what the store says."""
+    from kubernaut.redaction import redact, redacted
     from kubernaut.store.engine import is_away
 
     env = environment()
@@ -71,28 +79,34 @@ async def _run(log: Log, work: Callable[[Environment], Awaitable[TaskResult]]) -
             await env.sleep(pause)
             pause = min(pause * 2, env.settings.reconcile_interval)
         else:
-            return TaskEnd(state=result.state, text=result.text, xcoms={"return_value": result.result})
+            return TaskEnd(
+                state=result.state, text=redact(result.text), xcoms={"return_value": redacted(result.result)}
+            )
 
 
 async def step_task(place: TaskPlace, step: str, log: Log) -> TaskEnd:
     from kubernaut.execution.step_runner import run_step
 
+    log = _discreet(log)
     return await _run(log, lambda env: run_step(env, place.run, step, log))
 
 
 async def verify_task(place: TaskPlace, step: str, log: Log) -> TaskEnd:
     from kubernaut.execution.verify_runner import verify_step
 
+    log = _discreet(log)
     return await _run(log, lambda env: verify_step(env, place.run, step, log))
 
 
 async def judge_task(place: TaskPlace, log: Log) -> TaskEnd:
     from kubernaut.execution.verdict_runner import give_verdict
 
+    log = _discreet(log)
     return await _run(log, lambda env: give_verdict(env, place.run, log))
 
 
 async def submit_task(place: TaskPlace, log: Log) -> TaskEnd:
     from kubernaut.execution.submit_runner import submit
 
+    log = _discreet(log)
     return await _run(log, lambda env: submit(env, place.run, log))

@@ -24,7 +24,7 @@ from kubernaut.execution.undo import queue_undo
 from kubernaut.plan.model import OnFailure
 from kubernaut.settings import get_settings
 from kubernaut.store import wake
-from kubernaut.store.audit import Actor, Operation
+from kubernaut.store.audit import Actor, Operation, record
 from kubernaut.store.engine import session
 from kubernaut.store.executions import lock_execution, set_phase
 from kubernaut.store.tables import ExecutionKind, ExecutionRow, JournalRow, JournalStatus, WorkflowRow
@@ -171,6 +171,15 @@ def _write(store: Session, row: ExecutionRow, decision: Transition) -> None:
             .where(ExecutionRow.id == row.id)
             .values(round=decision.round)
             .execution_options(synchronize_session=False)
+        )
+        record(
+            store,
+            RECONCILER,
+            Operation.CLEAR,
+            subject_kind="execution",
+            subject_id=row.id,
+            tracking_id=row.tracking_id,
+            details={"round": decision.round, "reason": decision.reason},
         )
         wake.notify(store, wake.execution(row.id))
         return

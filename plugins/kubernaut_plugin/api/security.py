@@ -160,17 +160,23 @@ def _only_json(request: Request) -> None:
 
 
 def _same_site(request: Request) -> None:
-    """A browser sends the login's cookie along with what another site makes it send: only our own pages may write."""
+    """A browser sends the login's cookie along with what another site makes it send: only our own pages may write.
+
+    Every browser of today says where a write comes from; what says nothing is refused, and programs have their token.
+    """
     if request.headers.get("authorization", "").partition(" ")[0].lower() == "bearer":
         return  # no browser adds that by itself
     fetched_from = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
-    if fetched_from not in (None, "same-origin", "none") or (origin is not None and not _is_ours(request, origin)):
+    foreign = fetched_from not in (None, "same-origin", "none") or (
+        origin is not None and not _is_ours(request, origin)
+    )
+    if foreign or (fetched_from is None and origin is None):
         raise Problem(
             403,
             "cross_site",
             f"with the login's cookie, only this server's own pages may change something; this comes from "
-            f"{origin or fetched_from}. Programs send `Authorization: Bearer …`",
+            f"{origin or fetched_from or 'nobody knows where (no Origin, no Sec-Fetch-Site)'}. Programs send `Authorization: Bearer …`",
         )
 
 

@@ -29,7 +29,7 @@ def test_an_answer_with_a_primary_action_becomes_a_workflow_with_its_parameters_
     assert (primary.id, primary.action, primary.condition) == ("primary", "kubernetes.rollout_undo", None)
     assert (secondary.id, secondary.action) == ("secondary_1", "kubernetes.scale")
     assert secondary.condition == "after_primary"
-    assert [(edge.step, edge.outcome.value) for edge in secondary.depends_on] == [("primary", "success")]
+    assert [(edge.id, edge.outcome.value) for edge in secondary.depends_on] == [("primary", "success")]
     assert found.workflow is not None
     assert found.bindings is not None
     bound = found.bindings.steps[found.bindings.key_of("secondary_1")]
