@@ -176,7 +176,7 @@ def _same_site(request: Request) -> None:
             403,
             "cross_site",
             f"with the login's cookie, only this server's own pages may change something; this comes from "
-            f"{origin or fetched_from or 'nobody knows where (no Origin, no Sec-Fetch-Site)'}. Programs send `Authorization: Bearer …`",
+            f"{origin or fetched_from or 'an unknown place (no Origin)'}. Programs send `Authorization: Bearer …`",
         )
 
 

@@ -167,7 +167,9 @@ async def test_a_method_that_the_address_does_not_know(admin: httpx.AsyncClient)
 @pytest.mark.parametrize(
     ("headers", "allowed"),
     [
-        ({}, True),
+        ({}, False),
+        ({"Authorization": "Bearer admin-token"}, True),
+        ({"Sec-Fetch-Site": "same-origin"}, True),
         ({"Origin": "http://airflow.test"}, True),
         ({"Origin": "http://airflow.example"}, True),
         ({"Origin": "http://airflow.test", "Sec-Fetch-Site": "same-origin"}, True),
