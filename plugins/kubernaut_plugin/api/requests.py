@@ -1,13 +1,20 @@
-"""What several routes read from a request: where this server is, the tracking id, the idempotency key."""
+"""What several routes read from a request: where this server is, the tracking id, the idempotency key, and what is wrong
+with its query.
+"""
 
 import re
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, get_origin
 
 from airflow.configuration import conf
 from fastapi import Depends, Header, Request
+from fastapi._compat import ModelField
+from fastapi.dependencies.utils import request_params_to_args
+from starlette.datastructures import QueryParams
 
-from kubernaut.errors import Fault
+from kubernaut.errors import Fault, InvalidInput
 from kubernaut.settings import get_settings
+from kubernaut.store.history import Filters, page_statement
 from kubernaut_plugin.api.problems import faulty
 from kubernaut_plugin.api.views import Addresses
 
@@ -62,3 +69,69 @@ def one_tracking_id(in_header: str | None, in_body: str | None) -> str | None:
         )
         raise faulty(422, "invalid_request", [fault])
     return in_body if in_body is not None else in_header
+
+
+# --- the query
+
+
+def query_faults(query: QueryParams, fields: Sequence[ModelField]) -> list[Fault]:
+    """Everything that is wrong with a query, at once: names, how often they are given, and their values."""
+    known = {field.alias: field for field in fields}
+    faults = [fault for name in dict.fromkeys(query) if (fault := _misused(name, query.getlist(name), known))]
+    reported = {fault.pointer for fault in faults}
+    _, errors = request_params_to_args(fields, query)
+    values = [_unusable(error, query) for error in errors]
+    if "cursor" in known and query.get("cursor") is not None:
+        values += _cursor_faults(query["cursor"])
+    return faults + [fault for fault in values if fault.pointer not in reported]
+
+
+def _misused(name: str, values: Sequence[str], known: Mapping[str, ModelField]) -> Fault | None:
+    if name not in known:
+        listed = ", ".join(sorted(known)) or "none"
+        return _fault(name, "unknown_parameter", "there is no such parameter", f"Known here: {listed}.")
+    if len(values) > 1 and get_origin(known[name].field_info.annotation) not in (list, tuple, set):
+        return _fault(name, "repeated_parameter", "it is given more than once", "Give it once.")
+    if any("\0" in value for value in values):
+        return _fault(name, "invalid_text", "it holds the character NUL", "Remove it.")
+    return None
+
+
+def _cursor_faults(cursor: str) -> Sequence[Fault]:
+    """The store's own judgement, made before anything is read: it belongs to the faults of the other parameters."""
+    try:
+        page_statement(Filters(), cursor=cursor)
+    except InvalidInput as error:
+        return error.faults
+    return ()
+
+
+def _unusable(error: Mapping[str, Any], query: QueryParams) -> Fault:
+    """One finding of pydantic, in the words of a query (`Any`: its own document)."""
+    _, name, *rest = error["loc"]
+    place = "/".join(str(part) for part in rest) if len(query.getlist(name)) > 1 else ""
+    kind = str(error["type"])
+    fault = _fault(name, kind, str(error["msg"]), _remedy(kind, error.get("ctx") or {}))
+    if kind.startswith(("datetime", "timezone")):
+        fault = fault.model_copy(update={"message": "this is no time with a time zone"})
+    return fault.model_copy(update={"pointer": f"{fault.pointer}/{place}"}) if place else fault
+
+
+def _remedy(kind: str, limits: Mapping[str, Any]) -> str:
+    if kind in ("enum", "literal_error"):
+        return f"Give one of {limits.get('expected', 'the words of /kubernaut/api/v1/openapi.json')}."
+    if kind.startswith(("datetime", "timezone")):
+        return "Give a time as RFC 3339 has it, with its zone: 2026-01-31T12:00:00Z (a + in a URL is written %2B)."
+    if kind.startswith("int_"):
+        return "Give a whole number."
+    if kind.startswith("bool_"):
+        return "Give true or false."
+    bounds = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than"}
+    bounds |= {"min_length": "characters: at least", "max_length": "characters: at most"}
+    told = [f"{word} {limits[name]}" for name, word in bounds.items() if name in limits]
+    return f"Give {' and '.join(told)}." if told else "/kubernaut/api/v1/openapi.json says what it may be."
+
+
+def _fault(name: str, code: str, message: str, remedy: str) -> Fault:
+    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+    return Fault(pointer=pointer[:200], code=code, message=message, remedy=remedy)

@@ -11,7 +11,7 @@ parameter, and `?user=…` would be believed.
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -22,9 +22,9 @@ from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from kubernaut.errors import Fault
 from kubernaut.store.audit import Actor
 from kubernaut_plugin.api.problems import Problem, ProblemDocument, faulty
+from kubernaut_plugin.api.requests import query_faults
 
 DAG_ID = "execute_plan"
 """The DAG whose runs stand for executions where Airflow is asked for rights."""
@@ -110,37 +110,18 @@ Who = Annotated[Actor, Depends(actor)]
 
 def decent(request: Request) -> None:
     """No parameter that nobody reads; of writes, only JSON (a form of another site cannot send it), and from here."""
-    _only_known_parameters(request)
+    _usable_parameters(request)
     if request.method not in ("GET", "HEAD"):
         _only_json(request)
         _same_site(request)
 
 
-def _only_known_parameters(request: Request) -> None:
-    """A filter that is silently ignored shows, or releases, more than was meant."""
+def _usable_parameters(request: Request) -> None:
+    """A filter that is silently ignored shows, or releases, more than was meant. Everything that is wrong comes at once."""
     route = request.scope["route"]
-    known = {field.alias: field for field in get_flat_dependant(route.dependant).query_params}
-    faults = []
-    for name in dict.fromkeys(request.query_params):
-        values = request.query_params.getlist(name)
-        if name not in known:
-            listed = ", ".join(sorted(known)) or "none"
-            faults.append(_parameter(name, "unknown_parameter", "there is no such parameter", f"Known here: {listed}."))
-        elif len(values) > 1 and not _is_many(known[name].field_info.annotation):
-            faults.append(_parameter(name, "repeated_parameter", "it is given more than once", "Give it once."))
-        elif any("\0" in value for value in values):
-            faults.append(_parameter(name, "invalid_text", "it holds the character NUL", "Remove it."))
+    faults = query_faults(request.query_params, get_flat_dependant(route.dependant).query_params)
     if faults:
         raise faulty(400, "invalid_parameter", faults)
-
-
-def _is_many(annotation: Any) -> bool:
-    return get_origin(annotation) in (list, tuple, set)
-
-
-def _parameter(name: str, code: str, message: str, remedy: str) -> Fault:
-    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-    return Fault(pointer=pointer[:200], code=code, message=message, remedy=remedy)
 
 
 def _only_json(request: Request) -> None:

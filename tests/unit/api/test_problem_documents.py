@@ -121,8 +121,10 @@ async def test_writes_take_json_and_nothing_else(
         ("?limit=0", {"/limit": "greater_than_equal"}),
         ("?limit=201", {"/limit": "less_than_equal"}),
         ("?limit=1&limit=2", {"/limit": "repeated_parameter"}),
-        ("?phase=runing", {"/phase/0": "enum"}),
-        ("?outcome=great&kind=dream", {"/outcome/0": "enum", "/kind/0": "enum"}),
+        ("?phase=runing", {"/phase": "enum"}),
+        ("?phase=running&phase=runing", {"/phase/1": "enum"}),
+        ("?outcome=great&kind=dream", {"/outcome": "enum", "/kind": "enum"}),
+        ("?cursor=nonsense", {"/cursor": "invalid_parameter"}),
         ("?since=yesterday", {"/since": "datetime_from_date_parsing"}),
         ("?since=2026-01-01T00:00:00", {"/since": "timezone_aware"}),
         ("?namespace=%00", {"/namespace": "invalid_text"}),
@@ -131,6 +133,27 @@ async def test_writes_take_json_and_nothing_else(
 async def test_a_filter_that_cannot_be_used(admin: httpx.AsyncClient, query: str, faults: dict[str, str]) -> None:
     document = problem(await admin.get(START + query), 400, "invalid_parameter")
     assert places(document) == faults
+
+
+async def test_all_faults_of_a_query_at_once(admin: httpx.AsyncClient) -> None:
+    answer = await admin.get(f"{START}?phse=running&limit=many&phase=runing&since=yesterday&cursor=nonsense")
+    assert set(places(problem(answer, 400, "invalid_parameter"))) == {"/phse", "/limit", "/phase", "/since", "/cursor"}
+
+
+@pytest.mark.parametrize(
+    ("query", "remedy"),
+    [
+        ("since=yesterday", "2026-01-31T12:00:00Z"),
+        ("since=2026-01-01T00:00:00", "with its zone"),
+        ("phase=runing", "'running'"),
+        ("limit=many", "Give a whole number."),
+        ("limit=0", "Give at least 1."),
+        ("limit=201", "Give at most 200."),
+    ],
+)
+async def test_a_remedy_names_what_is_expected(admin: httpx.AsyncClient, query: str, remedy: str) -> None:
+    (fault,) = problem(await admin.get(f"{START}?{query}"), 400, "invalid_parameter")["faults"]
+    assert remedy in fault["remedy"]
 
 
 @pytest.mark.parametrize(
