@@ -119,6 +119,7 @@ def list_executions(
 ) -> None:
     """Executions, newest first."""
     from kubernaut.cli.output import emit, emit_json, shown, table
+    from kubernaut.cli.story import halts
 
     filters = {
         "phase": phase,
@@ -140,7 +141,7 @@ def list_executions(
         return
     rows = [{**row, "target": _target(row)} for row in page.get("executions", [])]
     emit(table(rows, _COLUMNS) if rows else ["no executions"])
-    emit(_halts(page))
+    emit(halts(page))
     if page.get("next_cursor"):
         emit([f"more: --cursor {shown(page['next_cursor'])}"])
 
@@ -154,13 +155,14 @@ def show(
 ) -> None:
     """One execution: its steps, what they changed, and the verdict."""
     from kubernaut.cli.output import emit, emit_json
+    from kubernaut.cli.story import story
 
     with connect(user, password) as client:
         found = client.execution(execution_id)
     if as_json:
         emit_json(found)
     else:
-        emit(_story(found))
+        emit(story(found))
 
 
 # --- waiting
@@ -169,6 +171,7 @@ def show(
 def _finish(client: RestClient, execution_id: str, as_json: bool, shown: Callable[[object], str]) -> None:
     """Show the steps as they change until the execution has ended; exit 0 where it completed."""
     from kubernaut.cli.output import complain, emit, emit_json
+    from kubernaut.cli.story import ending
 
     last: dict[str, str] = {}
     ended: Document = {}
@@ -182,7 +185,7 @@ def _finish(client: RestClient, execution_id: str, as_json: bool, shown: Callabl
     if as_json:
         emit_json(ended)
     else:
-        emit(["", *_ending(ended)])
+        emit(["", *ending(ended)])
     if ended.get("phase") != "completed":
         raise typer.Exit(Exit.FAILED)
 
@@ -212,7 +215,10 @@ def watch(client: RestClient, execution_id: str) -> Iterator[Document]:
 
 def _news(found: Document, last: dict[str, str], shown: Callable[[object], str]) -> Iterator[str]:
     """A line for each step whose state changed since the last look."""
-    for line in _halts(found):
+    from kubernaut.cli.story import because, halts, named
+
+    names = named(found)
+    for line in halts(found):
         if last.get(line) is None:
             last[line] = "said"
             yield line
@@ -220,7 +226,7 @@ def _news(found: Document, last: dict[str, str], shown: Callable[[object], str])
         key, state = str(step.get("key") or step.get("id")), str(step.get("state"))
         if last.get(key, "pending") != state:
             last[key] = state
-            yield f"  {state.ljust(12)} {shown(step.get('name') or step.get('id') or key)}{_because(step)}"
+            yield f"  {state.ljust(12)} {shown(step.get('name') or step.get('id') or key)}{because(step, names)}"
 
 
 # --- for people
@@ -256,78 +262,9 @@ def _approval(problem: Problem) -> Iterator[str]:
         yield f"to approve exactly this plan: --approve {shown(digest)}"
 
 
-def _story(found: Document) -> Iterator[str]:
-    from kubernaut.cli.output import heading, shown
-
-    outcome = f", {found['outcome']}" if found.get("outcome") else ""
-    yield heading(f"{shown(found.get('id'))}: {shown(found.get('phase'))}{shown(outcome)}")
-    for field in ("reason", "dag_id", "run_id", "tracking_id", "actor", "created_at", "started_at", "ended_at"):
-        if found.get(field):
-            yield f"  {field.replace('_', ' ')}: {shown(found[field])}"
-    progress = found.get("progress")
-    if isinstance(progress, dict):
-        yield f"  progress: {shown(progress.get('done'))} of {shown(progress.get('total'))} steps"
-    if found.get("steps"):
-        yield ""
-        yield "Steps"
-    for step in found.get("steps", []):
-        name = step.get("name") or step.get("id") or step.get("key")
-        yield f"  {str(step.get('state')).ljust(12)} {shown(name)}{_because(step)}"
-    yield from _changes(found.get("journal"))
-    yield from _halts(found)
-    if found.get("verdict"):
-        yield ""
-        yield from _ending(found)
-    if found.get("undone_by"):
-        yield f"  undone by: {shown(found['undone_by'])}"
-
-
-def _changes(journal: object) -> Iterator[str]:
-    from kubernaut.cli.output import shown
-
-    if not isinstance(journal, list) or not journal:
-        return
-    yield ""
-    yield "Changes (journal)"
-    for entry in journal:
-        if isinstance(entry, dict):
-            place = "/".join(str(entry[part]) for part in ("namespace", "name") if entry.get(part))
-            what = f"{shown(entry.get('kind') or '')} {shown(place)}".strip()
-            yield f"  {str(entry.get('status')).ljust(12)} {what}: {shown(entry.get('summary') or '')}"
-
-
-def _ending(found: Document) -> Iterator[str]:
-    from kubernaut.cli.output import shown
-
-    yield f"{shown(found.get('phase'))}: {shown(found.get('outcome') or found.get('reason') or '')}"
-    verdict = found.get("verdict")
-    if isinstance(verdict, dict):
-        for field, title in (("reasons", "because"), ("missing", "not proven")):
-            yield from (f"  {title}: {shown(text)}" for text in verdict.get(field) or ())
-        if verdict.get("proof"):
-            yield f"  proof: {shown(verdict['proof'])}"
-
-
-def _because(step: Document) -> str:
-    from kubernaut.cli.output import shown
-
-    text = step.get("message") or step.get("reason")
-    return f": {shown(text)}" if text else ""
-
-
 def _target(row: Document) -> str | None:
     target = row.get("target")
     if isinstance(target, dict):
         parts = [str(target[part]) for part in ("namespace", "name") if target.get(part)]
         return " ".join(part for part in (str(target.get("kind") or ""), "/".join(parts)) if part) or None
     return str(target) if target else None
-
-
-def _halts(page: Document) -> Iterator[str]:
-    """A halt is shown wherever executions are: it explains why nothing moves."""
-    from kubernaut.cli.output import shown
-
-    for halt in page.get("halts") or ():
-        if isinstance(halt, dict):
-            where = shown(halt.get("cluster")) if halt.get("cluster") else "all clusters"
-            yield f"HALTED: {where}: {shown(halt.get('reason') or '')}"

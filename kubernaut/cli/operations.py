@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -19,14 +20,26 @@ def halt(
     password: Password = None,
 ) -> None:
     """Stop: nothing new is registered, and steps wait at their next claim until `resume`."""
-    from kubernaut.cli.output import emit, emit_json, shown
+    from kubernaut.cli.output import emit, emit_json
 
     with connect(user, password) as client:
         answer = client.halt(cluster=cluster, reason=reason)
     if as_json:
         emit_json(answer)
     else:
-        emit([f"halted: {shown(cluster) if cluster else 'all clusters'} ({shown(reason)})"])
+        emit(_in_force(answer, reason))
+
+
+def _in_force(halt: Mapping[str, Any], asked: str) -> Iterator[str]:
+    """What the server says: where it was halted already, that halt and its reason stay (`Any`: JSON)."""
+    from kubernaut.cli.output import shown
+
+    cluster, reason = halt.get("cluster"), halt.get("reason")
+    yield f"halted: {shown(cluster) if cluster else 'all clusters'} ({shown(reason)})"
+    if reason != asked:
+        since = f" since {shown(halt['created_at'])}" if halt.get("created_at") else ""
+        by = f" by {shown(halt['actor'])}" if halt.get("actor") else ""
+        yield f"  it was halted already{since}{by}; that halt stays, and the new reason is not kept"
 
 
 def resume(
@@ -44,4 +57,5 @@ def resume(
     if as_json:
         emit_json(answer)
     else:
-        emit([f"resumed: {shown(cluster) if cluster else 'all clusters'}"])
+        ended = answer.get("cluster", cluster)
+        emit([f"resumed: {shown(ended) if ended else 'all clusters'}"])

@@ -195,9 +195,72 @@ def test_an_execution_is_shown_with_its_changes(kubernaut: Kubernaut, server: Se
     assert kubernaut("executions", "show", "ex-1", "--json").json == found
 
 
+def test_an_execution_is_shown_with_who_when_how_often_and_where(kubernaut: Kubernaut, server: Server) -> None:
+    found = execution(
+        "completed",
+        "succeeded",
+        round=2,
+        priority="P1",
+        approved_by="anna",
+        links={"self": "/x", "airflow": "http://airflow/dags/kn.scale.0/runs/ex-1"},
+        verdict={"proof": "read", "reasons": [], "note": "two criteria"},
+    )
+    found["steps"][0] |= {"started_at": "2026-11-24T12:00:00Z", "seconds": 3.21, "tries": 2}
+    server.will_answer(200, found)
+    out = kubernaut("executions", "show", "ex-1").out
+    for expected in (
+        "round: 2",
+        "priority: P1",
+        "approved by: anna",
+        "http://airflow/dags/kn.scale.0/runs/ex-1",
+        "from 2026-11-24T12:00:00Z, 3.2 s, 2 tries",
+        "proof: read from the cluster after the last change",
+        "note: two criteria",
+    ):
+        assert expected in out
+
+
+@pytest.mark.parametrize(
+    ("journal", "proof"),
+    [([], "proof: none, nothing was changed"), ([{"status": "applied"}], "proof: none, no condition was read")],
+)
+def test_without_proof_it_is_said_whether_anything_was_changed(
+    kubernaut: Kubernaut, server: Server, journal: list[Any], proof: str
+) -> None:
+    server.will_answer(200, execution("failed", "failed", journal=journal, verdict={"proof": "none"}))
+    assert proof in kubernaut("executions", "show", "ex-1").out
+
+
+def test_what_a_monitoring_check_found_is_shown(kubernaut: Kubernaut, server: Server) -> None:
+    found = execution("completed", "succeeded")
+    found["steps"][0] |= {
+        "action": "monitoring.check",
+        "outputs": {"holds": True, "object": "Deployment shop/checkout"},
+    }
+    server.will_answer(200, found)
+    assert "found: holds True, object Deployment shop/checkout" in kubernaut("executions", "show", "ex-1").out
+
+
+def test_steps_are_called_by_the_ids_of_the_plan(kubernaut: Kubernaut, server: Server) -> None:
+    found = execution("completed", "succeeded")
+    found["steps"].append(
+        {"key": "s02", "id": "b", "state": "skipped", "message": "waits for failure of s01; s01 is succeeded"}
+    )
+    server.will_answer(200, found)
+    assert "waits for failure of scale; scale is succeeded" in kubernaut("executions", "show", "ex-1").out
+
+
+def test_a_halt_during_a_halt_prints_the_one_in_force(kubernaut: Kubernaut, server: Server) -> None:
+    server.will_answer(200, {"id": 1, "cluster": None, "reason": "the first", "actor": "anna", "created_at": "12:00"})
+    out = kubernaut("halt", "--reason", "again").out
+    assert "halted: all clusters (the first)" in out
+    assert "since 12:00 by anna" in out
+    assert "(again)" not in out
+
+
 def test_halt_and_resume_name_cluster_and_reason(kubernaut: Kubernaut, server: Server) -> None:
-    server.will_answer(201, {"id": 1})
-    server.will_answer(200, {"id": 1})
+    server.will_answer(201, {"id": 1, "cluster": "prod", "reason": "looks wrong"})
+    server.will_answer(200, {"id": 1, "cluster": "prod", "reason": "looks wrong"})
     assert kubernaut("halt", "--cluster", "prod", "--reason", "looks wrong").code == 0
     assert kubernaut("resume", "--cluster", "prod").code == 0
     assert server.asked[0][:3] == ("POST", f"{ROOT}/halt", {"cluster": "prod", "reason": "looks wrong"})
