@@ -29,6 +29,7 @@ from devstack.demo.workload import Workload, WorkloadUnread, read_workload
 from kubernaut.cluster.practice.scenario import load_scenario
 from kubernaut.cluster.practice.server import PracticeServer, wall_clock
 from kubernaut.errors import KubernautError
+from kubernaut.plan.model import Target
 from kubernaut.rest_client import Credentials, Refused, RestClient
 
 CONNECTION = "kubernaut_practice"
@@ -163,7 +164,7 @@ class Demo:
             progress=self._screen.line,
         )
         self._screen.line(f"logs: {_short(stack.home.logs)}")
-        with self._screen.busy("PostgreSQL and Airflow start; that takes 10 to 30 seconds"):
+        with self._screen.busy("PostgreSQL and Airflow start; the first time that takes about a minute and a half"):
             whole.enter_context(stack)
         for name, seconds in stack.seconds.items():
             self._started(START_NAMES.get(name, f"Airflow {name}"), seconds)
@@ -171,7 +172,8 @@ class Demo:
         _write_private(
             stack.home.root / "env.sh",
             f"{stack.exports()}export KUBERNAUT_API_URL={stack.api_url}\n"
-            f"export KUBERNAUT_USER={ADMIN.name}\nexport KUBERNAUT_PASSWORD={ADMIN.password}\n",
+            f"export KUBERNAUT_USER={ADMIN.name}\nexport KUBERNAUT_PASSWORD={ADMIN.password}\n"
+            f"export CLUSTER_URL={server.url}\nexport CLUSTER_TOKEN={server.token}\n",
         )
         _log_to(stack.home.log("demo"))
         return stack
@@ -303,7 +305,7 @@ class Demo:
         self._screen.line()
         self._screen.line("Everything stays up. In another terminal:")
         self._screen.line(f". {home}/env.sh && .venv/bin/kubernaut executions list", indent=6, whole=True)
-        self._screen.line(f"kubectl --kubeconfig {home}/kubeconfig get pods", indent=6, whole=True)
+        self._screen.line(cluster_command(self._story.target), indent=6, whole=True)
         self._screen.line("Ctrl-C stops everything.", style="bold")
         alive = _alive_check(stack)
         try:
@@ -347,6 +349,12 @@ def outline(card: str) -> list[str]:
     """The card's part about the order of the steps; the whole card where it has no such part."""
     parts = card.split("\n\n")
     return next((part.splitlines() for part in parts if part.startswith("ORDER")), card.splitlines())
+
+
+def cluster_command(target: Target) -> str:
+    """Reads the workload in another terminal. kubectl cannot: it sends no token over plain http."""
+    place = f"apis/apps/v1/namespaces/{target.namespace}/{str(target.kind).lower()}s/{target.name}"
+    return f'curl -s -H "Authorization: Bearer $CLUSTER_TOKEN" $CLUSTER_URL/{place}'
 
 
 def _short(path: Path) -> str:

@@ -14,6 +14,7 @@ from devstack.demo.execution import Execution, FieldView, JournalView, StepView,
 from devstack.demo.screen import columns, foreign
 from devstack.demo.watch import WORDS, why
 from devstack.demo.workload import Workload
+from kubernaut.actions.registry import find
 from kubernaut.cluster.objects import escape
 
 MAX_DIFFERENCES = 8
@@ -156,8 +157,20 @@ def _undo(report: Report) -> Iterator[str]:
         )
         return
     for row in standing:
-        yield f"{row.object}:"
-        yield from (f"  {line}" for line in restored(row))
+        reason = _for_good(row, report.execution)
+        if reason is None:
+            yield f"{row.object}:"
+            yield from (f"  {line}" for line in restored(row))
+        else:
+            yield f"{row.object}: cannot be taken back: {foreign(row.summary)} ({foreign(reason)})"
+
+
+def _for_good(row: JournalView, execution: Execution | None) -> str | None:
+    """Why the change stays, as the catalogue says of its action; None where an undo restores it."""
+    steps = execution.steps if execution is not None else ()
+    action = next((step.action for step in steps if step.key == row.step), "")
+    known = find(action)
+    return known.undo_reason if known is not None else None
 
 
 def restored(row: JournalView) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from kubernaut.cluster.practice import PracticeCluster, SimulatedClock, run_for
 from kubernaut.cluster.practice.api import PatchType
 from kubernaut.cluster.practice.resources import DEPLOYMENTS, PODS, REPLICA_SETS
 from kubernaut.cluster.practice.scenario import load_scenario
+from kubernaut.cluster.practice.server import PracticeServer, wall_clock
 from kubernaut.examination import Outcome
 from kubernaut.plan.examine import examine
 from kubernaut.plan.model import Target
@@ -277,6 +279,23 @@ def test_the_summary_of_a_repair_says_what_was_done_and_how_long_it_took() -> No
 def test_the_summary_names_the_fields_that_an_undo_would_set_back() -> None:
     _, text = summary()
     assert 'Deployment demo-checkout/worker:\n  /spec/template/spec/containers/0/command: (not set)  →  ["bad"]' in text
+
+
+def test_what_no_undo_restores_is_named_as_such_and_not_as_a_field() -> None:
+    restarted = {**CHANGE, "summary": "restarted", "fields": [{"pointer": "/spec/template/x", "before": 1, "after": 2}]}
+    steps = [step("succeeded", action="kubernetes.rollout_restart")]
+    _, text = summary(execution=ended(steps=steps, journal=[restarted]))
+    assert "Deployment demo-checkout/worker: cannot be taken back: restarted (a restart cannot be taken back" in text
+    assert "/spec/template/x" not in text
+
+
+def test_the_command_that_reads_the_workload_is_one_that_works_over_plain_http() -> None:
+    with PracticeServer(load_scenario(story.SCENARIO).open(wall_clock).cluster) as server:
+        words = shlex.split(run.cluster_command(story.load(None, now=NOW).target))
+        path = words[-1].removeprefix("$CLUSTER_URL")
+        name, _, value = words[words.index("-H") + 1].replace("$CLUSTER_TOKEN", server.token).partition(": ")
+        answer = httpx.get(f"{server.url}{path}", headers={name: value}, trust_env=False)
+    assert (words[0], answer.status_code, answer.json()["metadata"]["name"]) == ("curl", 200, "worker")
 
 
 def test_what_was_taken_back_already_is_not_offered_again() -> None:
