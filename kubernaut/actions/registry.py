@@ -7,7 +7,7 @@ owns names and aliases, an executor owns everything else about its action; `spec
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from kubernaut.actions.notify import Notify
 from kubernaut.actions.spec import ActionExecutor, ActionParams, ActionSpec, StepFailure
 from kubernaut.cluster.objects import escape
 from kubernaut.errors import ErrorClass, Fault
+from kubernaut.settings import get_settings
 
 
 @cache
@@ -139,14 +140,38 @@ def _fault(name: str, model: type[ActionParams], found: ErrorDetails) -> Fault:
         pointer=pointer,
         code="param_invalid",
         message=f"{place}: {message}" if place else message,
-        remedy=f"Give {place!r} as {_wanted(model, place)}." if place else "Correct the parameters together.",
+        remedy=_remedy(name, model, place, rule=found["type"] == "value_error"),
     )
+
+
+def _remedy(name: str, model: type[ActionParams], place: str, *, rule: bool) -> str:
+    """:param rule: whether the value has the right type and breaks a rule of the action's own"""
+    own = _RULES.get((name, place)) if rule else None
+    if own is not None:
+        return own()
+    return f"Give {place!r} as {_wanted(model, place)}." if place else "Correct the parameters together."
+
+
+def _listed_host() -> str:
+    listed = ", ".join(get_settings().webhook_hosts) or "none now"
+    return (
+        "Use an http or https URL without credentials whose host is listed in the setting webhook_hosts "
+        f"({listed}); an administrator may add one there. Channel 'log' needs no url."
+    )
+
+
+_RULES: Mapping[tuple[str, str], Callable[[], str]] = {
+    ("notify", "url"): _listed_host,
+    ("notify", ""): lambda: "Give channel 'webhook' with a url, or channel 'log' without one.",
+}
+"""What to do where the type is right and the value is not: by action and parameter ("": several together)."""
 
 
 def _wanted(model: type[ActionParams], place: str) -> str:
     """What a parameter takes, from its JSON Schema, for people."""
     schema = model.model_json_schema().get("properties", {}).get(place, {})
-    return " or ".join(_described(option) for option in schema.get("anyOf", [schema]))
+    options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
+    return " or ".join(_described(option) for option in options)
 
 
 def _described(schema: Mapping[str, Any]) -> str:

@@ -96,6 +96,29 @@ def test_a_fault_says_what_to_do() -> None:
     assert '"previous"' in wrong.remedy
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http://169.254.169.254/", "http://metadata.google.internal/", "https://u:p@chat.test/", "https://other.test/"],
+)
+def test_the_remedy_for_a_receiver_names_the_setting_and_its_hosts(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNAUT_WEBHOOK_HOSTS", '["chat.test"]')
+    get_settings.cache_clear()
+    (fault,) = validate_params("notify", {"message": "m", "channel": "webhook", "url": url})
+    get_settings.cache_clear()
+    assert fault.pointer == "/url"
+    assert "whose host is listed in the setting webhook_hosts (chat.test)" in fault.remedy
+
+
+def test_parameters_that_do_not_fit_together_say_which_do() -> None:
+    (fault,) = validate_params("notify", {"message": "m", "channel": "webhook"})
+    assert fault.remedy == "Give channel 'webhook' with a url, or channel 'log' without one."
+
+
+def test_a_wrong_type_is_no_matter_of_hosts() -> None:
+    (fault,) = validate_params("notify", {"message": "m", "channel": "webhook", "url": 7})
+    assert fault.remedy == "Give 'url' as string."
+
+
 def test_a_computed_value_is_judged_when_it_is_known() -> None:
     assert resolve_params("kubernetes.scale", {"replicas": 5}).model_dump() == {"replicas": 5}
     with pytest.raises(StepFailure, match="replicas") as caught:
