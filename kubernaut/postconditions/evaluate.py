@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import JsonValue, ValidationError
 
 from kubernaut.actions.spec import StepFailure
-from kubernaut.cluster.client import Listing
 from kubernaut.cluster.objects import BY_KIND, ObjectRef, resolve
 from kubernaut.cluster.ownership import owned_by, selector_text
 from kubernaut.errors import ErrorClass
@@ -31,6 +30,9 @@ from kubernaut.plan.model import (
 from kubernaut.postconditions.registry import find
 from kubernaut.postconditions.result import CheckResult
 from kubernaut.postconditions.workload import WorkloadFacts
+
+if TYPE_CHECKING:  # the client brings an HTTP library along, which `plan validate` does without
+    from kubernaut.cluster.client import Listing
 
 JsonObject = Mapping[str, Any]
 
