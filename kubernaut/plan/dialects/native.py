@@ -5,7 +5,7 @@ Every disagreement with the models becomes a fault at its JSON pointer, all of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -24,7 +24,6 @@ _REMEDIES = {
     "literal_error": "Use one of the words that are listed.",
     "enum": "Use one of the words that are listed.",
     "string_pattern_mismatch": "Use letters, digits, '.', '_' and '-' as the plan reference says.",
-    "too_long": "Give fewer.",
     "string_too_long": "Shorten it.",
     "union_tag_invalid": "Use one of the kinds that are listed.",
     "union_tag_not_found": "Give 'kind'.",
@@ -94,12 +93,13 @@ def translate(document: dict[str, JsonValue], ledger: Ledger, signal: Signal | N
 
 def faults_of(error: ValidationError, document: JsonValue) -> list[Fault]:
     """One fault for each disagreement between `document` and a pydantic model, with pointers into `document`."""
-    details = error.errors(include_url=False, include_input=False, include_context=False)
+    details = error.errors(include_url=False, include_input=False)
     model = _MODELS.get(error.title)
-    return [_fault(dict(detail), document, model, hint=count < MOST_HINTS) for count, detail in enumerate(details)]
+    faults = [_fault(dict(detail), document, model, hint=count < MOST_HINTS) for count, detail in enumerate(details)]
+    return [fault for fault in faults if fault is not None]
 
 
-def _fault(detail: dict[str, Any], document: JsonValue, model: type[Model] | None, *, hint: bool) -> Fault:
+def _fault(detail: dict[str, Any], document: JsonValue, model: type[Model] | None, *, hint: bool) -> Fault | None:
     kind = str(detail["type"])
     found = _locate(detail["loc"], document, model, missing=kind == "missing")
     last = str(detail["loc"][-1]) if detail["loc"] else ""
@@ -118,6 +118,8 @@ def _fault(detail: dict[str, Any], document: JsonValue, model: type[Model] | Non
         )
         remedy = f"Give it; did you mean it by {near!r}?" if near else _REMEDIES["missing"]
         return Fault(pointer=found.pointer, code="missing_field", message=f"{last!r} is missing", remedy=remedy)
+    if kind in ("too_short", "too_long"):
+        return _wrong_number(found, detail.get("ctx") or {})
     message = _MESSAGES.get(kind) or str(detail["msg"])
     return Fault(
         pointer=found.pointer,
@@ -126,6 +128,20 @@ def _fault(detail: dict[str, Any], document: JsonValue, model: type[Model] | Non
         remedy=_VERSION_REMEDY
         if found.pointer == "/version" and model is Plan
         else _REMEDIES.get(kind, "Correct the value; the plan reference has its type and limits."),
+    )
+
+
+def _wrong_number(found: _Place, limits: Mapping[str, Any]) -> Fault | None:
+    """Too many entries or too few. None where there are enough of them: pydantic counts only those without a fault."""
+    count = len(found.value) if isinstance(found.value, list | dict) else 0
+    least, most = limits.get("min_length"), limits.get("max_length")
+    if least is not None and count >= least:
+        return None
+    return Fault(
+        pointer=found.pointer,
+        code="invalid_value",
+        message=f"{count} entries are too {'few' if least is not None else 'many'}",
+        remedy=f"Give at {f'least {least}' if least is not None else f'most {most}'}; the plan reference has the limits.",
     )
 
 
@@ -144,6 +160,8 @@ def _code(kind: str) -> str:
 class _Place:
     pointer: str
     parent: JsonValue
+    value: JsonValue
+    """What stands there; None where nothing does."""
     fields: tuple[str, ...]
     """The fields that the object has which holds the place; empty where it is no object of a plan."""
 
@@ -168,7 +186,7 @@ def _locate(location: Sequence[int | str], document: JsonValue, model: type[Mode
         fields = _fields(shapes)
         shapes = _inside(shapes, part)
         pointer = f"{pointer}/{escape(str(part))}"
-    return _Place(pointer=pointer, parent=parent, fields=fields)
+    return _Place(pointer=pointer, parent=parent, value=current, fields=fields)
 
 
 def _member(shapes: tuple[Any, ...], tag: int | str) -> Any:

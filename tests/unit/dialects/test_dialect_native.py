@@ -123,6 +123,26 @@ def test_a_wrong_type_is_told_in_the_words_of_json(
     assert (fault.code, fault.message, fault.remedy) == ("wrong_type", message, remedy)
 
 
+@pytest.mark.parametrize(
+    ("count", "message", "remedy"),
+    [
+        (0, "0 entries are too few", "Give at least 1; the plan reference has the limits."),
+        (101, "101 entries are too many", "Give at most 100; the plan reference has the limits."),
+    ],
+)
+def test_a_wrong_number_of_steps_is_told_with_the_right_one(
+    count: int, message: str, remedy: str, plan: dict[str, Any]
+) -> None:
+    plan["steps"] = [{"id": f"s{number}", "action": "noop"} for number in range(count)]
+    (fault,) = translate(plan).faults
+    assert (fault.pointer, fault.message, fault.remedy) == ("/steps", message, remedy)
+
+
+def test_steps_that_have_faults_are_not_called_too_few(plan: dict[str, Any]) -> None:
+    plan["steps"] = [{"id": "a", "action": "noop", "timeout": 0}]
+    assert codes(translate(plan)) == [("invalid_value", "/steps/0/timeout")]
+
+
 def test_a_missing_field_is_a_fault_where_it_belongs(plan: dict[str, Any]) -> None:
     del plan["steps"][1]["action"]
     assert codes(translate(plan)) == [("missing_field", "/steps/1/action")]
