@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from kubernaut import journal
 from kubernaut.actions.registry import executor
 from kubernaut.actions.spec import ActionPlan, Change, StepFailure
-from kubernaut.errors import ErrorClass
+from kubernaut.errors import ConfigurationError, ErrorClass
 from kubernaut.execution import progress
 from kubernaut.execution.action_context import StepActionContext
 from kubernaut.execution.apply import ClaimRefused, perform, resolve_doubt, still_stands
@@ -29,7 +29,7 @@ from kubernaut.execution.retry import next_delay
 from kubernaut.execution.undo_runner import take_back
 from kubernaut.execution.waiting import Ended, until_running, until_unhalted
 from kubernaut.expressions import ResultType
-from kubernaut.store.engine import async_session
+from kubernaut.store.engine import async_session, is_away
 from kubernaut.store.tables import JournalRow, JournalStatus, StepRow
 from kubernaut.workflow.gate import GateResult, NotReachedReason, StepState, gate
 from kubernaut.workflow.model import StepBinding, WorkflowStep
@@ -150,26 +150,36 @@ async def _tries(work: _Work) -> TaskResult:
     while True:
         row = await _row(work)
         try:
-            if row.state == StepState.WAITING.value and row.reason == NotReachedReason.HALTED.value:
-                await _until_resumed(work, row)
-            await _until_due(work, row)
-            await _slot(work)
-            row = await _row(work)
-            async with asyncio.timeout(_remaining(work, row)):
-                return await _attempt(work, row)
+            return await _one_try(work, row)
         except ClaimRefused as refused:
-            if (stopped := await _stopped(work, refused.refusal, row.tries)) is not None:
-                return stopped
-        except Ended as ended:
-            return await _stop(work, str(ended), ended.reason)
-        except _EndedElsewhere:
-            return await _report(work, await _row(work))
-        except TimeoutError:
-            failure = StepFailure(ErrorClass.TIMEOUT, f"the step took longer than {work.binding.timeout:g} s")
-            return await _give_up(work, failure)
+            ended = await _stopped(work, refused.refusal, row.tries)
         except StepFailure as failure:
-            if (ended_by := await _schedule_retry(work, failure)) is not None:
-                return ended_by
+            ended = await _schedule_retry(work, failure)
+        except Ended as over:
+            ended = await _stop(work, str(over), over.reason)
+        except _EndedElsewhere:
+            ended = await _report(work, await _row(work))
+        except TimeoutError:
+            late = StepFailure(ErrorClass.TIMEOUT, f"the step took longer than {work.binding.timeout:g} s")
+            ended = await _give_up(work, late)
+        if ended is not None:
+            return ended
+
+
+async def _one_try(work: _Work, row: StepRow) -> TaskResult:
+    """Wait for what must be waited for, then try once, within the step's own time."""
+    if row.state == StepState.WAITING.value and row.reason == NotReachedReason.HALTED.value:
+        await _until_resumed(work, row)
+    await _until_due(work, row)
+    await _slot(work)
+    row = await _row(work)
+    try:
+        async with asyncio.timeout(_remaining(work, row)):
+            return await _attempt(work, row)
+    except ConfigurationError as error:
+        if is_away(error):
+            raise  # the store itself: whoever runs us begins again
+        raise StepFailure(ErrorClass.VALIDATION, str(error)) from error
 
 
 async def _row(work: _Work) -> StepRow:
