@@ -116,6 +116,22 @@ def faulty(status: int, code: str, faults: Iterable[Fault]) -> Problem:
     return Problem(status, code, first + more, faults=found)
 
 
+def remedy_of(kind: str, limits: Mapping[str, Any]) -> str:
+    """What to do about a finding of pydantic: its type, and its bounds (`Any`: its own document)."""
+    if kind in ("enum", "literal_error"):
+        return f"Give one of {limits.get('expected', 'the words of /kubernaut/api/v1/openapi.json')}."
+    if kind.startswith(("datetime", "timezone")):
+        return "Give a time as RFC 3339 has it, with its zone: 2026-01-31T12:00:00Z (a + in a URL is written %2B)."
+    if kind.startswith("int_"):
+        return "Give a whole number."
+    if kind.startswith("bool_"):
+        return "Give true or false."
+    bounds = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than"}
+    bounds |= {"min_length": "characters: at least", "max_length": "characters: at most"}
+    told = [f"{word} {limits[name]}" for name, word in bounds.items() if name in limits]
+    return f"Give {' and '.join(told)}." if told else "/kubernaut/api/v1/openapi.json says what it may be."
+
+
 def fault_of(error: Mapping[str, Any], *, skip: int = 0) -> Fault:
     """One finding of pydantic. `skip`: leading parts of its place that are not of the input."""
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in error["loc"][skip:])
@@ -130,7 +146,7 @@ def fault_of(error: Mapping[str, Any], *, skip: int = 0) -> Fault:
             remedy="Remove it, or correct its name; /kubernaut/api/v1/openapi.json has them all.",
         )
     message = str(error["msg"])
-    return Fault(pointer=pointer, code=kind, message=message, remedy="Correct the value.")
+    return Fault(pointer=pointer, code=kind, message=message, remedy=remedy_of(kind, error.get("ctx") or {}))
 
 
 def install(app: FastAPI) -> None:

@@ -15,7 +15,7 @@ from starlette.datastructures import QueryParams
 from kubernaut.errors import Fault, InvalidInput
 from kubernaut.settings import get_settings
 from kubernaut.store.history import Filters, page_statement
-from kubernaut_plugin.api.problems import faulty
+from kubernaut_plugin.api.problems import faulty, remedy_of
 from kubernaut_plugin.api.views import Addresses
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -111,25 +111,10 @@ def _unusable(error: Mapping[str, Any], query: QueryParams) -> Fault:
     _, name, *rest = error["loc"]
     place = "/".join(str(part) for part in rest) if len(query.getlist(name)) > 1 else ""
     kind = str(error["type"])
-    fault = _fault(name, kind, str(error["msg"]), _remedy(kind, error.get("ctx") or {}))
+    fault = _fault(name, kind, str(error["msg"]), remedy_of(kind, error.get("ctx") or {}))
     if kind.startswith(("datetime", "timezone")):
         fault = fault.model_copy(update={"message": "this is no time with a time zone"})
     return fault.model_copy(update={"pointer": f"{fault.pointer}/{place}"}) if place else fault
-
-
-def _remedy(kind: str, limits: Mapping[str, Any]) -> str:
-    if kind in ("enum", "literal_error"):
-        return f"Give one of {limits.get('expected', 'the words of /kubernaut/api/v1/openapi.json')}."
-    if kind.startswith(("datetime", "timezone")):
-        return "Give a time as RFC 3339 has it, with its zone: 2026-01-31T12:00:00Z (a + in a URL is written %2B)."
-    if kind.startswith("int_"):
-        return "Give a whole number."
-    if kind.startswith("bool_"):
-        return "Give true or false."
-    bounds = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than"}
-    bounds |= {"min_length": "characters: at least", "max_length": "characters: at most"}
-    told = [f"{word} {limits[name]}" for name, word in bounds.items() if name in limits]
-    return f"Give {' and '.join(told)}." if told else "/kubernaut/api/v1/openapi.json says what it may be."
 
 
 def _fault(name: str, code: str, message: str, remedy: str) -> Fault:
