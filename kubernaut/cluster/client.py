@@ -18,6 +18,8 @@ from kubernaut.cluster.transport import Response, Transport, TransportError
 from kubernaut.errors import ConfigurationError, ErrorClass, StepFailure
 
 FIELD_MANAGER = "kubernaut"
+TRACKING_HEADER = "X-Tracking-Id"
+"""For proxies and webhooks on the way; the API server itself ignores it."""
 MAX_MESSAGE = 500
 PAGE_SIZE = 500
 JSON_PATCH = "application/json-patch+json"
@@ -50,12 +52,27 @@ class KubeClient:
 
     :param timeout: seconds for one request
     :param field_manager: the name under which the API server records what we write
+    :param tracking_id: of the incident that the requests belong to
     """
 
-    def __init__(self, transport: Transport, *, timeout: float, field_manager: str = FIELD_MANAGER) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        timeout: float,
+        field_manager: str = FIELD_MANAGER,
+        tracking_id: str | None = None,
+    ) -> None:
         self._transport = transport
         self._timeout = timeout
         self._field_manager = field_manager
+        self._headers = {"Accept": "application/json"} | ({TRACKING_HEADER: tracking_id} if tracking_id else {})
+
+    def tracked(self, tracking_id: str) -> KubeClient:
+        """The same client; each of its requests carries the tracking id of the incident."""
+        return KubeClient(
+            self._transport, timeout=self._timeout, field_manager=self._field_manager, tracking_id=tracking_id
+        )
 
     async def get(self, ref: ObjectRef) -> JsonObject:
         """Raises `StepFailure`; `NOT_FOUND` where there is no such object."""
@@ -139,7 +156,7 @@ class KubeClient:
             async with self._transport.stream(
                 collection_path(kind, namespace),
                 query=query,
-                headers={"Accept": "application/json"},
+                headers=self._headers,
                 timeout=timeout + self._timeout,
             ) as stream:
                 if stream.status == 410:
@@ -160,7 +177,7 @@ class KubeClient:
         self, method: str, path: str, *, about: str, query: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> JsonObject:
         mutating = method != "GET"
-        headers = {"Accept": "application/json"} | ({"Content-Type": JSON_PATCH} if body is not None else {})
+        headers = self._headers | ({"Content-Type": JSON_PATCH} if body is not None else {})
         try:
             answer = await self._transport.request(
                 method, path, query=query or {}, headers=headers, body=body, timeout=self._timeout

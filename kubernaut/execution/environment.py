@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from kubernaut.cluster.client import KubeClient
@@ -29,6 +29,10 @@ class Environment:
     now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     rng: random.Random = field(default_factory=random.Random)
+
+    def tracked(self, tracking_id: str) -> Environment:
+        """The same, for one incident: its id is in every request to a cluster."""
+        return replace(self, cluster=lambda name: self.cluster(name).tracked(tracking_id))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,7 +76,7 @@ async def run_step(env: Environment, run: RunRef, key: str, log: Callable[[str],
         log(str(ended))
         state = "failed" if ended.refused else "skipped"
         return _result(state, str(ended), {"status": StepState.NOT_REACHED.value, "message": str(ended)})
-    work = _work(env, situation, key, run.try_number, log)
+    work = _work(env.tracked(situation.tracking_id), situation, key, run.try_number, log)
     row = await progress.begin(situation, key, run.try_number)
     if row.round != run.try_number:
         return await _report(work, row)

@@ -39,6 +39,7 @@ async def give_verdict(env: Environment, run: RunRef, log: Callable[[str], None]
         if not ended.refused:
             await progress.close_ended(run, ended.reason)
         return TaskResult(state="failed", text=str(ended), result={"outcome": ExecutionOutcome.FAILURE.value})
+    env = env.tracked(situation.tracking_id)
     prefix = f"[{situation.tracking_id}] verdict: "
 
     def say(line: str) -> None:

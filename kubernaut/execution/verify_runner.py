@@ -32,6 +32,7 @@ async def verify_step(env: Environment, run: RunRef, key: str, log: Callable[[st
         log(str(ended))
         await _leave(run, key, str(ended))
         return TaskResult(state="failed", text=str(ended), result={"status": StepState.UNKNOWN.value})
+    env = env.tracked(situation.tracking_id)
     rows = await progress.rows(situation.execution_id)
     row = rows.get(key)
     if row is None or row.acted_at is None or row.undone_at is not None:

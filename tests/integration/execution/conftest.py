@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from kubernaut.actions.spec import StepFailure
-from kubernaut.cluster.client import KubeClient
+from kubernaut.cluster.client import TRACKING_HEADER, KubeClient
 from kubernaut.cluster.objects import ObjectRef
 from kubernaut.cluster.practice.requests import Injection
 from kubernaut.cluster.practice.scenario import load_scenario
@@ -91,6 +91,14 @@ class Clock:
         await asyncio.sleep(0)
 
 
+class _SameClient(KubeClient):
+    """Tracked in place, so that a method which a test replaced stays replaced."""
+
+    def tracked(self, tracking_id: str) -> KubeClient:
+        self._headers = {**self._headers, TRACKING_HEADER: tracking_id}
+        return self
+
+
 @dataclass
 class World:
     """A cluster, a store, and what a test does with them."""
@@ -102,7 +110,7 @@ class World:
 
     def environment(self, transport: AiohttpTransport, **changes: Any) -> Environment:
         """For one event loop."""
-        client = KubeClient(transport, timeout=self.settings.request_timeout)
+        client = _SameClient(transport, timeout=self.settings.request_timeout)
         return Environment(
             settings=self.settings.model_copy(update=changes),
             policy=DEFAULT_POLICY,

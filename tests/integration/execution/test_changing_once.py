@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from kubernaut.cluster.transport import AiohttpTransport
 from kubernaut.execution.phases import Phase
 from kubernaut.store.engine import session
 from kubernaut.store.tables import ExecutionRow, JournalRow, JournalStatus, StepRow
@@ -219,3 +220,22 @@ def test_a_rollback_restores_the_earlier_template(world: World) -> None:
     container = world.worker()["spec"]["template"]["spec"]["containers"][0]
     assert container.get("args", container.get("command")) is None
     assert [row.fields[0]["pointer"] for row in world.journal(execution)] == ["/spec/template"]
+
+
+@pytest.mark.requirement("BR-WF-017")
+def test_every_request_to_the_cluster_carries_the_tracking_id(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads, the change, and the proof: each with the header that names the incident."""
+    seen: list[str | None] = []
+    request = AiohttpTransport.request
+
+    async def recording(self: AiohttpTransport, method: str, path: str, **options: Any) -> Any:
+        seen.append(options["headers"].get("X-Tracking-Id"))
+        return await request(self, method, path, **options)
+
+    monkeypatch.setattr(AiohttpTransport, "request", recording)
+    execution = world.execution(SCALE)
+
+    world.act(execution)
+
+    assert len(seen) >= 3
+    assert set(seen) == {"track-1"}
