@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import configparser
 import json
+import resource
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -135,7 +135,9 @@ def test_the_command_starts_in_under_half_a_second() -> None:
     command = [sys.executable, "-c", "from kubernaut.cli import main; main()", "--help"]
     took = []
     for _ in range(5):
-        began = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, check=True, capture_output=True)
-        took.append(time.monotonic() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # processor time: on a machine that does something else too, the wall's says nothing of the command
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(took) < 0.5
