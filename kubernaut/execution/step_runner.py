@@ -86,9 +86,8 @@ async def run_step(env: Environment, run: RunRef, key: str, log: Callable[[str],
         return await _report(work, row)
     if row.undone_at is not None:
         return await _end(work, StepState.UNDONE, "the step was undone; start a new execution to act again")
-    if (
-        row.started_at is not None
-    ):  # its edges came true and its condition held when it began: it is finished, not asked
+    if row.started_at is not None:
+        # Its edges came true and its condition held when it began: it is finished, not asked again.
         return await _tries(work)
     passed = await _gate(work)
     if not passed.run:
