@@ -122,7 +122,8 @@ def test_a_run_goes_on_after_the_database_was_away(runs: Runs) -> None:
 
     def ended() -> bool:
         revive(runs.stack)  # a part may notice late
-        return runs.show(sent["execution_id"])["phase"] in ("completed", "failed")
+        answer = runs.stack.kubernaut("GET", f"/executions/{sent['execution_id']}")
+        return answer.status_code == 200 and answer.json()["phase"] in ("completed", "failed")
 
     runs.stack.wait_until(ended, 150, "the end after the restart")
     assert runs.show(sent["execution_id"])["outcome"] == "success"
